@@ -1,0 +1,1 @@
+"""What vehicles and server share: records, geometry, sparse convolution, detectors, codecs, guards and datasets."""

@@ -1,0 +1,106 @@
+"""One LiDAR scan with what belongs to it: calibration and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared_models.errors import InvalidValueError
+from shared_models.records import check
+
+POINT_FIELDS = ("x", "y", "z", "intensity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraCalibration:
+    """A pinhole camera seen from the LiDAR.
+
+    image_from_camera: (3, 4) float64, pixels from metres in the rectified camera frame (x right, y down, z forward).
+    camera_from_lidar: (4, 4) float64, metres.
+    image_size: (height, width) in pixels.
+    """
+
+    image_from_camera: NDArray[np.float64]
+    camera_from_lidar: NDArray[np.float64]
+    image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        check.shape("CameraCalibration", "image_from_camera", self.image_from_camera, (3, 4))
+        check.shape("CameraCalibration", "camera_from_lidar", self.camera_from_lidar, (4, 4))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectLabels:
+    """Annotated objects of one frame; M objects in the annotator's order.
+
+    boxes: (M, 7) float32 [x y z length width height yaw], box centre, metres and radians, LiDAR frame.
+    class_names: M names in the dataset's own words ("Car", "Pedestrian", ...).
+    image_boxes: (M, 4) float32 [left top right bottom], pixels; NaN where the dataset has none.
+    occlusion: (M,) int64, KITTI's levels: 0 visible, 1 partly, 2 largely, 3 unknown.
+    truncation: (M,) float32, share outside the image, 0 to 1.
+    image_only_boxes: (I, 4) float32 pixels of regions that were left unlabelled (KITTI's DontCare).
+    """
+
+    boxes: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    image_boxes: NDArray[np.float32]
+    occlusion: NDArray[np.int64]
+    truncation: NDArray[np.float32]
+    image_only_boxes: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        count = len(self.class_names)
+        check.shape("ObjectLabels", "boxes", self.boxes, (count, 7))
+        check.dtype("ObjectLabels", "boxes", self.boxes, np.float32)
+        check.shape("ObjectLabels", "image_boxes", self.image_boxes, (count, 4))
+        check.shape("ObjectLabels", "occlusion", self.occlusion, (count,))
+        check.shape("ObjectLabels", "truncation", self.truncation, (count,))
+        check.shape("ObjectLabels", "image_only_boxes", self.image_only_boxes, (None, 4))
+
+    def __len__(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One LiDAR scan in the vehicle's frame: x forward, y left, z up, metres.
+
+    frame_id: unique within its dataset or drive; printable, no path separators.
+    timestamp_ns: nanoseconds since the epoch, 0 where the dataset has none.
+    points: (N, F) float32, one column per name in `point_fields`; N = 0 is a valid empty scan.
+    point_fields: names of the columns; begins with x, y, z, intensity (intensity 0 to 1).
+    labels: annotated objects, None where the frame is unlabelled.
+    camera: calibration of the camera that the labels were made in, None where there is none.
+    """
+
+    frame_id: str
+    points: NDArray[np.float32]
+    timestamp_ns: int = 0
+    point_fields: tuple[str, ...] = POINT_FIELDS
+    labels: ObjectLabels | None = None
+    camera: CameraCalibration | None = None
+
+    def __post_init__(self) -> None:
+        check.name("Frame", "frame_id", self.frame_id)
+        check.shape("Frame", "points", self.points, (None, len(self.point_fields)))
+        check.dtype("Frame", "points", self.points, np.float32)
+
+    def columns(self, fields: tuple[str, ...]) -> NDArray[np.float32]:
+        """(N, len(fields)) float32: the named point columns.
+
+        Raises:
+            InvalidValueError: the frame lacks one of them.
+        """
+        missing = [f for f in fields if f not in self.point_fields]
+        if missing:
+            raise InvalidValueError(
+                f"frame {self.frame_id}: the detector needs point fields {fields}, "
+                f"the frame has {self.point_fields}; missing {missing}"
+            )
+        if fields == self.point_fields:
+            return self.points
+        chosen: Any = self.points[:, [self.point_fields.index(f) for f in fields]]
+        return np.ascontiguousarray(chosen)
