@@ -1,0 +1,51 @@
+"""Sparse convolution layers as modules: the engine and the plan come from outside."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from shared_models.sparse.engine import Plan, SparseEngine
+from shared_models.sparse.sites import ConvolutionSpec
+
+
+class SparseConvolution(nn.Module):
+    """A sparse 3D convolution without bias.
+
+    Its one parameter, `weight` (C_out, kD, kH, kW, C_in), has OpenPCDet's name and layout.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, spec: ConvolutionSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.weight = nn.Parameter(torch.empty(out_channels, *spec.kernel, in_channels))
+        nn.init.kaiming_normal_(self.weight.view(out_channels, -1), nonlinearity="relu")
+
+    def forward(self, features: Tensor, plan: Plan, engine: SparseEngine) -> Tensor:
+        """(V_out, C_out) from (V_in, C_in)."""
+        return engine.convolve(features, self.weight, plan)
+
+
+class SparseBlock(nn.Sequential):
+    """Convolution, batch norm, ReLU; children are numbered as in OpenPCDet (0 convolution, 1 batch norm)."""
+
+    def __init__(self, in_channels: int, out_channels: int, spec: ConvolutionSpec) -> None:
+        super().__init__(
+            SparseConvolution(in_channels, out_channels, spec),
+            nn.BatchNorm1d(out_channels, eps=1e-3, momentum=0.01),
+        )
+
+    def forward(self, features: Tensor, plan: Plan, engine: SparseEngine) -> Tensor:  # type: ignore[override]
+        """(V_out, C_out) from (V_in, C_in); no rows in give no rows out, also in training mode."""
+        features = self[0](features, plan, engine)
+        if len(features) == 0:
+            return features
+        normalised: Tensor = self[1](features)
+        return normalised.relu_() if not normalised.requires_grad else normalised.relu()
+
+    @property
+    def spec(self) -> ConvolutionSpec:
+        """Geometry of the block's convolution."""
+        convolution = self[0]
+        assert isinstance(convolution, SparseConvolution)
+        return convolution.spec
