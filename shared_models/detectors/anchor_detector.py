@@ -1,0 +1,125 @@
+"""What SECOND-IoU and PV-RCNN share: voxels, 3D backbone, bird's-eye backbone, anchor head, proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from shared_models.backbones.bev import BevBackbone, BevConfig
+from shared_models.backbones.second import BackboneConfig, BackboneStages, SecondBackbone, output_shape
+from shared_models.backbones.voxelizer import VoxelConfig, Voxels, crop_to_range, voxelize
+from shared_models.detector import Detector
+from shared_models.heads.anchor_head import AnchorHead, AnchorHeadConfig, AnchorPredictions
+from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, propose
+from shared_models.records import SceneFeatures
+from shared_models.sparse.engine import SparseEngine
+from shared_models.sparse.sites import Triple
+from shared_models.sparse.tensor import SparseFeatures, collate
+
+MAP_STRIDE = 8
+
+
+class AnchorDetectorConfig(Protocol):
+    """The parts that every configuration of an anchor detector has."""
+
+    @property
+    def voxels(self) -> VoxelConfig: ...
+    @property
+    def backbone(self) -> BackboneConfig: ...
+    @property
+    def bev(self) -> BevConfig: ...
+    @property
+    def anchors(self) -> AnchorHeadConfig: ...
+    @property
+    def proposals(self) -> ProposalConfig: ...
+    @property
+    def selection(self) -> SelectionConfig: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapGeometry:
+    """Sizes that follow from voxels and widths.
+
+    grid_shape: (D, H, W) of conv_out. bev_channels: conv_out's channels times its slices.
+    cell_m: size of a bird's-eye cell in x and y. low_m: minimum of the range in x and y.
+    """
+
+    grid_shape: Triple
+    bev_channels: int
+    cell_m: tuple[float, float]
+    low_m: tuple[float, float]
+
+    @classmethod
+    def of(cls, voxels: VoxelConfig, backbone: BackboneConfig) -> MapGeometry:
+        """Geometry of the maps that this backbone makes of these voxels."""
+        shape = output_shape(voxels.sparse_shape)
+        return cls(
+            grid_shape=shape,
+            bev_channels=backbone.out_channels * shape[0],
+            cell_m=(voxels.voxel_size_m[0] * MAP_STRIDE, voxels.voxel_size_m[1] * MAP_STRIDE),
+            low_m=voxels.point_range_m[:2],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstStage:
+    """Dense results of a batch. bev: (B, C, Y, X) of the bird's-eye backbone; predictions: of the anchor head."""
+
+    bev: Tensor
+    predictions: AnchorPredictions
+
+
+class AnchorDetector(Detector):
+    """Abstract: everything up to the proposals. A detector adds its second stage."""
+
+    config: AnchorDetectorConfig
+
+    def __init__(self, config: AnchorDetectorConfig, engine: SparseEngine) -> None:
+        super().__init__(config)
+        geometry = MapGeometry.of(config.voxels, config.backbone)
+        self.geometry = geometry
+        self.backbone_3d = SecondBackbone(len(config.voxels.point_fields), config.backbone, engine)
+        self.backbone_2d = BevBackbone(geometry.bev_channels, config.bev)
+        self.dense_head = AnchorHead(
+            config.bev.out_channels, config.anchors, config.voxels.point_range_m, geometry.grid_shape[1:]
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.config.anchors.class_names
+
+    @property
+    def point_fields(self) -> tuple[str, ...]:
+        return self.config.voxels.point_fields
+
+    def voxelize(self, scans: Sequence[Tensor]) -> Voxels:
+        """Voxels of a batch of raw scans, each (N, F) float32."""
+        return voxelize([crop_to_range(points, self.config.voxels) for points in scans], self.config.voxels)
+
+    def stages(self, voxels: Voxels) -> BackboneStages:
+        """All stages of the 3D backbone on a batch of voxelised scans."""
+        stages: BackboneStages = self.backbone_3d(voxels.cells)
+        return stages
+
+    def first_stage(self, grid: SparseFeatures) -> FirstStage:
+        """Bird's-eye backbone and anchor head on a batch of conv_out cells."""
+        bev = self.backbone_2d(grid.bev_map())
+        return FirstStage(bev=bev, predictions=self.dense_head(bev))
+
+    def propose(self, first: FirstStage) -> list[Proposals]:
+        """Proposals of each scan of the batch."""
+        logits = self.dense_head.class_logits(first.predictions)
+        boxes = self.dense_head.decode(first.predictions)
+        return [propose(*scan, self.config.proposals) for scan in zip(boxes, logits, strict=True)]
+
+    def first_stage_of(self, scenes: Sequence[SceneFeatures]) -> FirstStage:
+        """The first stage on scenes from vehicles, checked before they are used.
+
+        Raises:
+            BackboneMismatchError, InvalidValueError: as `Detector.detect_batch`.
+        """
+        self.check_scenes(scenes, self.geometry.grid_shape, self.config.backbone.out_channels)
+        return self.first_stage(collate([scene.grid for scene in scenes]))

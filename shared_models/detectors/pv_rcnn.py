@@ -1,0 +1,98 @@
+"""PV-RCNN (Shi et al., CVPR 2020): SECOND's first stage, refined from keypoints that saw points and voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared_models.backbones.bev import BevConfig
+from shared_models.backbones.second import BackboneConfig
+from shared_models.backbones.voxel_set_abstraction import SetAbstractionConfig, VoxelSetAbstraction
+from shared_models.backbones.voxelizer import VoxelConfig, crop_to_range
+from shared_models.detector import config_as_dict
+from shared_models.detectors.anchor_detector import AnchorDetector
+from shared_models.errors import InvalidValueError
+from shared_models.heads.anchor_head import AnchorHeadConfig
+from shared_models.heads.point_head import PointHead
+from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, select
+from shared_models.heads.roi_grid_head import Refinement, RoiGridConfig, RoiGridHead
+from shared_models.records import Detections, SceneFeatures, SetFeatures
+from shared_models.sparse.engine import SparseEngine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PvRcnnConfig:
+    """Configuration of PV-RCNN; the defaults are KITTI's."""
+
+    voxels: VoxelConfig = VoxelConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    points: SetAbstractionConfig = SetAbstractionConfig()
+    bev: BevConfig = BevConfig()
+    anchors: AnchorHeadConfig = AnchorHeadConfig()
+    roi: RoiGridConfig = RoiGridConfig()
+    proposals: ProposalConfig = ProposalConfig()
+    selection: SelectionConfig = SelectionConfig(iou_threshold=0.1)
+
+
+class PvRcnn(AnchorDetector):
+    """Shares grid features and keypoints with their features before fusion."""
+
+    name = "pv_rcnn"
+    vehicle_parts = ("backbone_3d.", "pfe.SA_")
+    config_class = PvRcnnConfig
+    config: PvRcnnConfig
+
+    def __init__(self, config: PvRcnnConfig, engine: SparseEngine) -> None:
+        super().__init__(config, engine)
+        self.pfe = VoxelSetAbstraction(config.points, config.voxels, config.backbone, self.geometry.bev_channels)
+        self.point_head = PointHead(self.keypoint_channels)
+        self.roi_head = RoiGridHead(config.points.fused_channels, config.roi)
+
+    @property
+    def keypoint_channels(self) -> int:
+        """Width of the keypoint features that a vehicle shares."""
+        return self.config.points.gathered_channels(self.geometry.bev_channels)
+
+    def vehicle_config(self) -> dict[str, Any]:
+        return config_as_dict(self.config.voxels, self.config.backbone, self.config.points)
+
+    def extract(self, points: Tensor) -> SceneFeatures:
+        voxels = self.voxelize([points])
+        stages = self.stages(voxels)
+        keypoints = self.pfe.gather(crop_to_range(points, self.config.voxels), voxels.first_points, stages)
+        return SceneFeatures(
+            grid=stages.conv_out.scan(0),
+            keypoints=keypoints,
+            split_layer=self.split_layer,
+            backbone_hash=self.backbone_hash,
+        )
+
+    def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:
+        keypoints = [self._keypoints(number, scene) for number, scene in enumerate(scenes)]
+        found = self.propose(self.first_stage_of(scenes))
+        return [self._refine(*scan) for scan in zip(found, keypoints, strict=True)]
+
+    def refine(self, boxes: Tensor, keypoints: SetFeatures) -> Refinement:
+        """Confidence and refined boxes of proposals (R, 7) of one scan."""
+        weights = torch.sigmoid(self.point_head(keypoints.features))
+        fused = self.pfe.fuse(keypoints.features) * weights[:, None]
+        refinement: Refinement = self.roi_head(boxes, keypoints.positions, fused)
+        return refinement
+
+    def _refine(self, found: Proposals, keypoints: SetFeatures) -> Detections:
+        refined = self.refine(found.boxes, keypoints)
+        scores = torch.sigmoid(refined.logits)
+        return select(refined.boxes, scores, found.labels, self.class_names, self.config.selection)
+
+    def _keypoints(self, number: int, scene: SceneFeatures) -> SetFeatures:
+        if scene.keypoints is None or scene.keypoints.features.shape[1] != self.keypoint_channels:
+            came = "none" if scene.keypoints is None else f"{scene.keypoints.features.shape[1]} channels"
+            raise InvalidValueError(
+                f"scene {number} of the batch: PV-RCNN needs keypoints with {self.keypoint_channels} channels, "
+                f"got {came}"
+            )
+        return scene.keypoints

@@ -1,0 +1,66 @@
+"""SECOND-IoU: SECOND with a head that predicts each box's IoU, whose prediction is the final score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shared_models.backbones.bev import BevConfig
+from shared_models.backbones.second import BackboneConfig
+from shared_models.backbones.voxelizer import VoxelConfig
+from shared_models.detector import config_as_dict
+from shared_models.detectors.anchor_detector import AnchorDetector
+from shared_models.heads.anchor_head import AnchorHeadConfig
+from shared_models.heads.iou_head import IouHead, IouHeadConfig
+from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, select
+from shared_models.records import Detections, SceneFeatures
+from shared_models.sparse.engine import SparseEngine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondIouConfig:
+    """Configuration of SECOND-IoU; the defaults are KITTI's."""
+
+    voxels: VoxelConfig = VoxelConfig()
+    backbone: BackboneConfig = BackboneConfig()
+    bev: BevConfig = BevConfig()
+    anchors: AnchorHeadConfig = AnchorHeadConfig()
+    roi: IouHeadConfig = IouHeadConfig()
+    proposals: ProposalConfig = ProposalConfig()
+    selection: SelectionConfig = SelectionConfig()
+
+
+class SecondIou(AnchorDetector):
+    """Shares grid features only."""
+
+    name = "second_iou"
+    vehicle_parts = ("backbone_3d.",)
+    config_class = SecondIouConfig
+    config: SecondIouConfig
+
+    def __init__(self, config: SecondIouConfig, engine: SparseEngine) -> None:
+        super().__init__(config, engine)
+        self.roi_head = IouHead(config.bev.out_channels, config.roi, self.geometry.cell_m, self.geometry.low_m)
+
+    @classmethod
+    def openpcdet_config(cls, config: SecondIouConfig) -> SecondIouConfig:
+        return replace(config, roi=replace(config.roi, pooling="openpcdet"))
+
+    def vehicle_config(self) -> dict[str, Any]:
+        return config_as_dict(self.config.voxels, self.config.backbone)
+
+    def extract(self, points: Tensor) -> SceneFeatures:
+        grid = self.stages(self.voxelize([points])).conv_out.scan(0)
+        return SceneFeatures(grid=grid, split_layer=self.split_layer, backbone_hash=self.backbone_hash)
+
+    def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:
+        first = self.first_stage_of(scenes)
+        return [self._score(bev, found) for bev, found in zip(first.bev, self.propose(first), strict=True)]
+
+    def _score(self, bev: Tensor, found: Proposals) -> Detections:
+        scores = torch.sigmoid(self.roi_head(bev, found.boxes))
+        return select(found.boxes, scores, found.labels, self.class_names, self.config.selection)

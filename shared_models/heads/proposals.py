@@ -1,0 +1,60 @@
+"""From dense predictions to few boxes: proposals for the second stage, and the final selection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shared_models.geometry.nms import nms_bev
+from shared_models.records import Detections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalConfig:
+    """Selection of regions of interest.
+
+    pre_max, post_max: boxes looked at and kept. iou_threshold: bird's-eye IoU above which the lower one goes.
+    """
+
+    pre_max: int = 1024
+    post_max: int = 100
+    iou_threshold: float = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionConfig:
+    """The last step. score_threshold: lower scores are dropped; the others as in `ProposalConfig`."""
+
+    score_threshold: float = 0.1
+    pre_max: int = 4096
+    post_max: int = 500
+    iou_threshold: float = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposals:
+    """Regions of interest of one scan. boxes: (R, 7). logits: (R,), best class. labels: (R,) int64 from 0."""
+
+    boxes: Tensor
+    logits: Tensor
+    labels: Tensor
+
+
+def propose(boxes: Tensor, class_logits: Tensor, config: ProposalConfig) -> Proposals:
+    """Best boxes of one scan by their best class, without regard to class. boxes (N, 7), class_logits (N, K)."""
+    logits, labels = class_logits.max(1)
+    # Only the best can survive: take them first, so that the 211,200 anchors are not sorted.
+    best = torch.topk(logits, min(config.pre_max, len(logits))).indices
+    kept = best[nms_bev(boxes[best], logits[best], config.iou_threshold, config.pre_max, config.post_max)]
+    return Proposals(boxes=boxes[kept], logits=logits[kept], labels=labels[kept])
+
+
+def select(
+    boxes: Tensor, scores: Tensor, labels: Tensor, class_names: tuple[str, ...], config: SelectionConfig
+) -> Detections:
+    """Final boxes of one scan: score threshold, then class-agnostic NMS. boxes (R, 7), scores (R,), labels (R,)."""
+    above = (scores >= config.score_threshold).nonzero().squeeze(1)
+    kept = above[nms_bev(boxes[above], scores[above], config.iou_threshold, config.pre_max, config.post_max)]
+    return Detections(boxes=boxes[kept], scores=scores[kept], labels=labels[kept], class_names=class_names)

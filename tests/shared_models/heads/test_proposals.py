@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import torch
+
+from shared_models.heads.proposals import ProposalConfig, SelectionConfig, propose, select
+
+BOXES = torch.tensor(
+    [[0.0, 0, 0, 4, 2, 1.5, 0], [0.1, 0, 0, 4, 2, 1.5, 0], [20.0, 0, 0, 4, 2, 1.5, 0], [40.0, 0, 0, 4, 2, 1.5, 0]]
+)
+
+
+def test_propose_keeps_the_best_class_and_drops_overlaps() -> None:
+    logits = torch.tensor([[-1.0, 2.0], [3.0, -1.0], [0.0, 0.5], [-4.0, -5.0]])
+    found = propose(BOXES, logits, ProposalConfig(pre_max=3, post_max=2, iou_threshold=0.5))
+    assert found.boxes.tolist() == BOXES[[1, 2]].tolist()
+    assert found.labels.tolist() == [0, 1]
+    assert found.logits.tolist() == [3.0, 0.5]
+
+
+def test_select_applies_the_score_threshold_first() -> None:
+    scores, labels = torch.tensor([0.05, 0.2, 0.9, 0.1]), torch.tensor([0, 1, 0, 1])
+    found = select(BOXES, scores, labels, ("Car", "Cyclist"), SelectionConfig())
+    assert found.boxes.tolist() == BOXES[[2, 1, 3]].tolist()
+    assert found.labels.tolist() == [0, 1, 1]
+
+
+def test_nothing_to_select() -> None:
+    empty = select(torch.zeros(0, 7), torch.zeros(0), torch.zeros(0, dtype=torch.int64), ("Car",), SelectionConfig())
+    assert len(empty) == 0
