@@ -1,0 +1,43 @@
+"""The interface of a dataset: frames by name. Implementations and their table are in `shared_models.datasets`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from shared_models.records import Frame
+
+
+class Dataset(ABC):
+    """LiDAR frames that can be asked for one by one, in any order."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, root: Path, split: str = "all") -> Self:
+        """The dataset in folder `root`, restricted to `split` ("all" is every frame there).
+
+        Raises:
+            DatasetError: the folder or the split is missing or malformed.
+        """
+
+    @property
+    @abstractmethod
+    def frame_ids(self) -> tuple[str, ...]:
+        """The frames' names in driving or numerical order, each unique, printable and without path separators."""
+
+    @abstractmethod
+    def frame(self, frame_id: str) -> Frame:
+        """Read one frame.
+
+        Raises:
+            NotFoundError: the dataset has no frame of this name.
+            DatasetError: one of the frame's files is missing or malformed; the message names the path (and line).
+        """
+
+    def __len__(self) -> int:
+        return len(self.frame_ids)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (self.frame(frame_id) for frame_id in self.frame_ids)
