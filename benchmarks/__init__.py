@@ -1,0 +1,1 @@
+"""Measurements of the project; each prints a readable table and writes JSON."""
