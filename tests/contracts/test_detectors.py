@@ -88,6 +88,13 @@ def test_the_hash_covers_the_vehicles_part_alone() -> None:
         assert made.backbone_hash != before
 
 
+def test_the_hash_does_not_depend_on_inference_mode() -> None:
+    with torch.inference_mode():
+        made = build("second_iou", "tiny", seed=1)
+        inside = made.backbone_hash
+    assert inside == made.backbone_hash == build("second_iou", "tiny", seed=1).backbone_hash
+
+
 def test_foreign_features_are_refused(detector) -> None:
     with torch.inference_mode():
         features = detector.extract(scan(detector, 500))
