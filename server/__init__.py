@@ -1,0 +1,1 @@
+"""The server: receives scenes from vehicles, keeps them, and trains on them."""

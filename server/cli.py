@@ -1,0 +1,180 @@
+"""`upcycle server`: receive scenes, and look at what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared_models.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from server.repositories.archive import SceneArchive
+    from server.repositories.repository import StoredScene
+
+app = typer.Typer(name="server", help="Receive scenes from vehicles and look at what is stored.", no_args_is_help=True)
+DEFAULT_DATA = Path("upcycle-data")
+
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the server's data.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def serve(
+    data: DataOption = DEFAULT_DATA,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 50051,
+    backbone_hash: Annotated[list[str] | None, typer.Option(help="Accepted backbone, repeatable.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder whose backbone is accepted.")] = None,
+    any_backbone: Annotated[bool, typer.Option("--any-backbone", help="Accept every backbone; for trials.")] = False,
+    codec: Annotated[list[str] | None, typer.Option(help="Accepted codec, repeatable; default: all.")] = None,
+    split_layer: Annotated[list[str] | None, typer.Option(help="Accepted split layer, repeatable.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of the checkpoint that vehicles may fetch.")] = None,
+    insecure_public: Annotated[
+        bool, typer.Option("--insecure-public", help="Listen beyond this machine without encryption.")
+    ] = False,
+) -> None:
+    """Receive scenes until stopped; prints "listening on HOST:PORT"."""
+    from protos.policy import Policy
+    from server.ingest.server import Listen
+    from shared_models.codecs import CODECS
+
+    hashes = frozenset([*(backbone_hash or ()), *([_backbone_of(checkpoint)] if checkpoint else ())])
+    if any_backbone == bool(hashes):
+        raise ConfigError("give --backbone-hash or --checkpoint, or else --any-backbone for trials")
+    unknown = set(codec or ()) - set(CODECS)
+    if unknown:
+        raise ConfigError(f"unknown codec {', '.join(sorted(unknown))}; known: {', '.join(sorted(CODECS))}")
+    policy = Policy(
+        backbone_hashes=None if any_backbone else hashes,
+        codecs=frozenset(codec or CODECS),
+        split_layers=frozenset(split_layer or ()),
+    )
+    listen = Listen(host=host, port=port, is_public_allowed=insecure_public)
+    if not listen.is_loopback:
+        _warn(f"INSECURE: {host} is open to the network; nothing is encrypted and no vehicle is authenticated")
+    if any_backbone:
+        _warn("every backbone is accepted: features of different backbones cannot be trained on together")
+    logging.getLogger("server").setLevel(logging.INFO)
+    asyncio.run(_serve(data, listen, policy, model))
+
+
+@app.command(name="ls")
+def list_scenes(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
+    """List stored scenes in the order they came."""
+    with _opened(data) as archive:
+        if as_json:
+            for stored in archive.catalogue.scenes():
+                print(json.dumps(_row(stored)))
+            return
+        table = Table("scene", "vehicle", "frame", "codec", "bytes", "stored at")
+        for stored in archive.catalogue.scenes():
+            row = _row(stored)
+            table.add_row(
+                row["scene_id"][:12], row["vehicle"], row["frame_id"], row["codec"],
+                f"{row['payload_bytes']:,}", row["stored_at"],
+            )  # fmt: skip
+        counts = archive.catalogue.counts()
+        table.caption = f"{counts.scenes} scenes, {counts.payload_bytes:,} bytes"
+        Console().print(table)
+
+
+@app.command()
+def show(
+    scene: Annotated[str, typer.Argument(help="Scene id, or its first digits.")],
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one scene: manifest, header, and what its features look like."""
+    with _opened(data) as archive:
+        stored = archive.catalogue.get(scene)
+        shown = {"scene": _row(stored), **_describe_payload(archive, stored)}
+        if as_json:
+            print(json.dumps(shown))
+            return
+        for title, part in shown.items():
+            table = Table(title=title, show_header=False, title_justify="left")
+            for key, value in part.items():
+                table.add_row(key, str(value))
+            Console().print(table)
+
+
+async def _serve(data: Path, listen: Any, policy: Any, model: Path | None) -> None:
+    from server.ingest.config import IngestConfig
+    from server.ingest.intake import Intake
+    from server.ingest.server import IngestServer, serve_until_signalled
+    from server.repositories.archive import open_archive, sole_writer
+
+    config = IngestConfig()
+    with sole_writer(data):
+        archive = open_archive(data, is_new_allowed=True)
+        archive.store.drop_partials(config.partial_expiry_s, time.time())
+        intake = Intake(policy, archive.store, archive.catalogue, config)
+        server = IngestServer(intake, listen, model)
+        # One plain line for scripts; the port is the real one where 0 was asked for.
+        await serve_until_signalled(server, lambda port: print(f"listening on {listen.host}:{port}", flush=True))
+        archive.close()
+
+
+def _backbone_of(checkpoint: Path) -> str:
+    path = checkpoint / "manifest.json" if checkpoint.is_dir() else checkpoint.with_name("manifest.json")
+    try:
+        return str(json.loads(path.read_text())["backbone_hash"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: expected a JSON manifest with backbone_hash: {error!r}") from error
+
+
+def _row(stored: StoredScene) -> dict[str, Any]:
+    from server.ingest.pseudonym import vehicle_tag
+
+    row = asdict(stored.manifest)
+    stored_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stored.stored_at_ns / 1e9))
+    return {"scene_id": stored.scene_id, "vehicle": vehicle_tag(row.pop("vehicle_id")), **row, "stored_at": stored_at}
+
+
+def _describe_payload(archive: SceneArchive, stored: StoredScene) -> dict[str, dict[str, Any]]:
+    from shared_models import codecs
+
+    payload = archive.encoded(stored).payload
+    header = asdict(codecs.read_header(payload))
+    scene = codecs.decode(payload)
+    described: dict[str, Any] = {"active cells": len(scene.grid), "map (D, H, W)": list(scene.grid.shape)}
+    tables = {"grid": scene.grid.features}
+    if scene.keypoints is not None:
+        tables["keypoints"] = scene.keypoints.features
+    for name, values in tables.items():
+        described[f"{name} features"] = list(values.shape)
+        if values.numel():
+            described[f"{name} min, mean, max"] = [float(v) for v in (values.min(), values.mean(), values.max())]
+            described[f"{name} zeros"] = float((values == 0).float().mean())
+    return {"header": header, "features": described}
+
+
+@contextmanager
+def _opened(data: Path) -> Iterator[SceneArchive]:
+    from server.repositories.archive import open_archive
+
+    archive = open_archive(data)
+    try:
+        yield archive
+    finally:
+        archive.close()
+
+
+def _warn(message: str) -> None:
+    print(f"WARNING: {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    app()

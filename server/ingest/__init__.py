@@ -1,0 +1,1 @@
+"""The gRPC service: takes scenes in, hands policy and model out."""

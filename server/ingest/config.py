@@ -1,0 +1,33 @@
+"""Settings of the ingest service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared_models.errors import InvalidValueError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestConfig:
+    """How the service shares its machine among vehicles.
+
+    credit_bytes: payload bytes a vehicle may send ahead of the server's disk, per stream; 0: no such limit.
+    disk_threads: threads for blocking file and database work.
+    finishing_at_once: scenes whose payload is checked in memory at the same time.
+    hello_timeout_s: seconds that a new stream may take to say hello.
+    partial_expiry_s: seconds after which half-sent payloads are dropped at the next start.
+    shutdown_grace_s: seconds that streams get to end when the server stops.
+    """
+
+    credit_bytes: int = 8 << 20
+    disk_threads: int = 4
+    finishing_at_once: int = 4
+    hello_timeout_s: float = 30.0
+    partial_expiry_s: float = 86_400.0
+    shutdown_grace_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.credit_bytes and self.credit_bytes < 2 << 20:
+            raise InvalidValueError(f"IngestConfig.credit_bytes: expected 0 or at least 2 MiB, got {self.credit_bytes}")
+        if self.disk_threads < 1 or self.finishing_at_once < 1:
+            raise InvalidValueError(f"IngestConfig: expected at least 1 thread and 1 finishing scene, got {self}")

@@ -1,0 +1,122 @@
+"""The gRPC server: its port, its services, its health, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+
+from protos.policy import MAX_MESSAGE_BYTES
+from protos.v1 import delivery_pb2, delivery_pb2_grpc, ingest_pb2, ingest_pb2_grpc
+from server.ingest.delivery import DeliveryService
+from server.ingest.intake import Intake
+from server.ingest.service import IngestService
+from shared_models.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+_SERVICES = (
+    "",
+    ingest_pb2.DESCRIPTOR.services_by_name["Ingest"].full_name,
+    delivery_pb2.DESCRIPTOR.services_by_name["Delivery"].full_name,
+)
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share it
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where the server listens.
+
+    host: name or address; other than loopback only with `is_public_allowed`, for nothing is encrypted yet.
+    port: 0 takes a free one.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    is_public_allowed: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.is_loopback and not self.is_public_allowed:
+            raise ConfigError(
+                f"host {self.host}: connections are not encrypted and vehicles not authenticated, so only loopback "
+                "(127.0.0.1, ::1, localhost) is served; --insecure-public serves others all the same"
+            )
+        if not 0 <= self.port < 65536:
+            raise ConfigError(f"port: expected 0 to 65535, got {self.port}")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT as gRPC writes it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class IngestServer:
+    """A server of one intake; made, started and stopped inside one event loop."""
+
+    def __init__(self, intake: Intake, listen: Listen | None = None, model_directory: Path | None = None) -> None:
+        self._intake, self._listen = intake, listen or Listen()
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._health = HealthServicer()
+        self._ingest = IngestService(intake)
+        ingest_pb2_grpc.add_IngestServicer_to_server(self._ingest, self._server)
+        delivery = DeliveryService(intake.policy, model_directory)
+        delivery_pb2_grpc.add_DeliveryServicer_to_server(delivery, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    async def start(self) -> int:
+        """Listen; returns the port.
+
+        Raises:
+            ConfigError: the address cannot be bound.
+        """
+        try:
+            port = self._server.add_insecure_port(self._listen.address)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"cannot listen on {self._listen.address}: taken by another program, or no address of this machine"
+            ) from error
+        await self._server.start()
+        for name in _SERVICES:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        return port
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Say NOT_SERVING, let streams end for `grace_s` seconds, cut the rest, finish work in threads."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(self._intake.config.shutdown_grace_s if grace_s is None else grace_s)
+        await self._ingest.sessions_ended()
+        await asyncio.to_thread(self._intake.close)
+
+
+async def serve_until_signalled(server: IngestServer, on_ready: Callable[[int], None]) -> None:
+    """Run `server` until SIGTERM or SIGINT; `on_ready` gets the port once it listens."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    on_ready(await server.start())
+    await stopping.wait()
+    logger.info("stopping")
+    await server.stop()

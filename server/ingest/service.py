@@ -1,0 +1,139 @@
+"""The Ingest service of protos/v1/ingest.proto: from gRPC calls to sessions, and from errors to statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from importlib import metadata
+from typing import NoReturn
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from protos import convert
+from protos.policy import ServerTerms, VehicleIdentity, choose_version
+from protos.status import status_of, trailing_metadata
+from protos.v1 import ingest_pb2 as pb
+from protos.v1 import ingest_pb2_grpc
+from server.ingest.intake import Intake
+from server.ingest.pseudonym import vehicle_tag
+from server.ingest.session import UploadSession
+from server.repositories.repository import StoredScene
+from shared_models.errors import ProtocolError, UpcycleError
+
+logger = logging.getLogger(__name__)
+
+
+async def abort(context: grpc.aio.ServicerContext, error: UpcycleError) -> NoReturn:
+    """End the call with the status of `error`."""
+    status = status_of(error)
+    context.set_trailing_metadata(trailing_metadata(status))
+    await context.abort(status.grpc, str(error)[:1000])
+    raise AssertionError("abort returns never")
+
+
+class IngestService(ingest_pb2_grpc.IngestServicer):
+    """Answers handshakes, upload streams and status queries."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._sessions: set[asyncio.Future[None]] = set()
+
+    async def sessions_ended(self) -> None:
+        """Wait until streams that gRPC has cut have let go of their scenes."""
+        while self._sessions:
+            await asyncio.wait(self._sessions)
+
+    async def Handshake(self, request: pb.Hello, context: grpc.aio.ServicerContext) -> pb.Welcome:  # noqa: N802
+        """May this vehicle send?"""
+        try:
+            return convert.welcome_to_message(self._terms(convert.hello_from_message(request)))
+        except UpcycleError as error:
+            await abort(context, error)
+
+    async def Upload(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.UploadRequest], context: grpc.aio.ServicerContext
+    ) -> None:
+        """Take scenes in until the vehicle ends the stream."""
+        requests = _readable(request_iterator)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sessions.add(ended)
+        try:
+            identity = await self._greet(requests)
+            session = UploadSession(self._intake, identity, self._terms(identity), context.write)
+            await session.run(requests)
+        except UpcycleError as error:
+            logger.warning("stream refused: %s", error)
+            await abort(context, error)
+        finally:
+            self._sessions.discard(ended)
+            ended.set_result(None)
+
+    async def SceneStatus(  # noqa: N802
+        self, request: pb.SceneStatusRequest, context: grpc.aio.ServicerContext
+    ) -> pb.SceneStatusResponse:
+        """What is stored of some scenes of one vehicle?"""
+        try:
+            limit = self._intake.policy.limits.max_scene_ids_per_query
+            if len(request.scene_ids) > limit:
+                raise ProtocolError(f"status query: expected at most {limit} scene ids, got {len(request.scene_ids)}")
+            scene_ids = [convert.scene_id_from_bytes(value) for value in request.scene_ids]
+            stored, partial = await self._intake.look_up(scene_ids)
+        except UpcycleError as error:
+            await abort(context, error)
+        return pb.SceneStatusResponse(
+            scenes=[_scene_status(s, stored.get(s), partial.get(s, 0), request.vehicle_id) for s in scene_ids]
+        )
+
+    async def _greet(self, requests: AsyncIterator[pb.UploadRequest]) -> VehicleIdentity:
+        try:
+            async with asyncio.timeout(self._intake.config.hello_timeout_s):
+                first = await anext(requests, None)
+        except TimeoutError as error:
+            raise ProtocolError("no hello came on a new stream in time") from error
+        if first is None or first.WhichOneof("message") != "hello":
+            raise ProtocolError("expected hello as the first message of a stream")
+        return convert.hello_from_message(first.hello)
+
+    def _terms(self, identity: VehicleIdentity) -> ServerTerms:
+        """What this vehicle is told; raises what refuses it."""
+        version = choose_version(identity.protocol_versions)
+        policy = self._intake.policy
+        policy.check_backbone(identity.backbone_hash, identity.split_layer)
+        policy.check_codec(*identity.codecs)
+        logger.info("vehicle admitted", extra={"vehicle": vehicle_tag(identity.vehicle_id)})
+        return ServerTerms(
+            protocol_version=version,
+            policy=policy,
+            credit_bytes=self._intake.config.credit_bytes,
+            server_version=_own_version(),
+        )
+
+
+async def _readable(requests: AsyncIterator[pb.UploadRequest]) -> AsyncIterator[pb.UploadRequest]:
+    try:
+        async for request in requests:
+            yield request
+    except DecodeError as error:
+        raise ProtocolError(f"a message on the stream is no upcycle.v1.UploadRequest: {error}") from error
+
+
+def _scene_status(scene_id: str, stored: StoredScene | None, held: int, vehicle_id: str) -> pb.SceneStatus:
+    scene_id_bytes = bytes.fromhex(scene_id)
+    if stored is not None and stored.manifest.vehicle_id == vehicle_id:
+        return pb.SceneStatus(
+            scene_id=scene_id_bytes,
+            state=pb.SceneStatus.STATE_STORED,
+            committed_offset=stored.manifest.payload_bytes,
+            stored_at_ns=stored.stored_at_ns,
+        )
+    state = pb.SceneStatus.STATE_PARTIAL if held else pb.SceneStatus.STATE_UNKNOWN
+    return pb.SceneStatus(scene_id=scene_id_bytes, state=state, committed_offset=held)
+
+
+def _own_version() -> str:
+    try:
+        return f"upcycle-fleet {metadata.version('upcycle-fleet')}"
+    except metadata.PackageNotFoundError:
+        return "upcycle-fleet (not installed)"

@@ -1,0 +1,172 @@
+"""One upload stream: the order of its messages, and one answer for each scene."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from protos import convert
+from protos.policy import ServerTerms, VehicleIdentity
+from protos.status import status_of
+from protos.v1 import ingest_pb2 as pb
+from server.ingest.intake import Intake, OpenScene
+from server.ingest.pseudonym import vehicle_tag
+from server.repositories.repository import StoredScene
+from shared_models.errors import ProtocolError, ServerUnreachableError, UpcycleError
+
+logger = logging.getLogger(__name__)
+Write = Callable[[pb.UploadResponse], Awaitable[None]]
+
+_REMEMBERED_CLOSED = 256  # scenes whose late chunks are still expected after a refusal
+
+
+class UploadSession:
+    """Serves one stream from its welcome to its end."""
+
+    def __init__(self, intake: Intake, identity: VehicleIdentity, terms: ServerTerms, write: Write) -> None:
+        self._intake, self._identity, self._terms = intake, identity, terms
+        self._write_message = write
+        self._writing = asyncio.Lock()
+        self._open: dict[str, OpenScene] = {}
+        self._closed: deque[str] = deque(maxlen=_REMEMBERED_CLOSED)
+        self._finishing: set[asyncio.Task[None]] = set()
+        self._unanswered_finishes = 0
+        self._uncredited_bytes = 0
+
+    async def run(self, requests: AsyncIterator[pb.UploadRequest]) -> None:
+        """Handle messages until the vehicle ends the stream or is gone.
+
+        Raises:
+            ProtocolError: a message makes no sense on this stream, which has to end.
+        """
+        await self._write(pb.UploadResponse(welcome=convert.welcome_to_message(self._terms)))
+        try:
+            async for request in requests:
+                await self._handle(request)
+            await asyncio.gather(*self._finishing)
+        finally:
+            # Finishing scenes run on even if the vehicle is gone; begun ones keep what came for the next stream.
+            await asyncio.gather(*self._finishing, return_exceptions=True)
+            for scene in tuple(self._open.values()):
+                await self._intake.release(scene)
+
+    async def _handle(self, request: pb.UploadRequest) -> None:
+        match request.WhichOneof("message"):
+            case "begin":
+                await self._begin(request.begin)
+            case "chunk":
+                await self._chunk(request.chunk)
+            case "finish":
+                self._finish(request.finish)
+            case "hello":
+                raise ProtocolError("hello came twice on one stream: open a new stream")
+            case _:
+                pass  # a kind of message newer than this build
+
+    async def _begin(self, message: pb.BeginScene) -> None:
+        scene_id = convert.scene_id_from_bytes(message.scene_id)
+        if scene_id in self._open:
+            raise ProtocolError(f"scene {scene_id[:12]} was begun twice on one stream")
+        try:
+            found = await self._admit(message)
+        except UpcycleError as error:
+            await self._refuse(scene_id, error)
+            return
+        if isinstance(found, StoredScene):
+            await self._answer(scene_id, stored=_stored(found, was_already_stored=True))
+            return
+        self._open[scene_id] = found
+        await self._answer(scene_id, send_from=pb.SendFrom(offset=found.held().size))
+
+    async def _admit(self, message: pb.BeginScene) -> OpenScene | StoredScene:
+        in_flight = len(self._open) + self._unanswered_finishes
+        if in_flight >= self._terms.policy.limits.max_scenes_in_flight:
+            raise ServerUnreachableError(f"{in_flight} scenes are in flight on this stream already: wait for one")
+        manifest = convert.begin_from_message(message)
+        if manifest.vehicle_id != self._identity.vehicle_id:
+            raise ProtocolError(f"frame {manifest.frame_id}: made by another vehicle than the one that said hello")
+        return await self._intake.begin(manifest)
+
+    async def _chunk(self, message: pb.Chunk) -> None:
+        scene = self._scene(message.scene_id)
+        if scene is not None:
+            try:
+                data = convert.chunk_data(message, self._terms.policy.limits.max_chunk_bytes)
+                await self._intake.add_chunk(scene, message.offset, data)
+            except UpcycleError as error:
+                await self._intake.release(scene)
+                # The scene itself may be sound: begun again, it goes on at the last good byte.
+                await self._refuse(scene.scene_id, error, may_retry=True)
+        await self._grant(len(message.data))
+
+    def _finish(self, message: pb.FinishScene) -> None:
+        scene = self._scene(message.scene_id)
+        if scene is not None:
+            self._close(scene.scene_id)
+            self._unanswered_finishes += 1
+            task = asyncio.create_task(self._store(scene))
+            self._finishing.add(task)
+            task.add_done_callback(self._finishing.discard)
+
+    async def _store(self, scene: OpenScene) -> None:
+        try:
+            try:
+                stored = await self._intake.finish(scene)
+            finally:
+                self._unanswered_finishes -= 1  # before the answer, on which the vehicle may begin the next at once
+        except ProtocolError as error:
+            await self._refuse(scene.scene_id, error, may_retry=True)
+        except UpcycleError as error:
+            await self._refuse(scene.scene_id, error)
+        else:
+            await self._answer(scene.scene_id, stored=_stored(stored, was_already_stored=False))
+
+    def _scene(self, scene_id_bytes: bytes) -> OpenScene | None:
+        """The open scene that is meant; None where it was closed a moment ago and the vehicle may not know yet."""
+        scene_id = convert.scene_id_from_bytes(scene_id_bytes)
+        if scene_id not in self._open and scene_id not in self._closed:
+            raise ProtocolError(f"scene {scene_id[:12]} was not begun on this stream")
+        return self._open.get(scene_id)
+
+    def _close(self, scene_id: str) -> None:
+        self._open.pop(scene_id, None)
+        self._closed.append(scene_id)
+
+    async def _refuse(self, scene_id: str, error: UpcycleError, may_retry: bool | None = None) -> None:
+        self._close(scene_id)
+        status = status_of(error)
+        tag = vehicle_tag(self._identity.vehicle_id)
+        logger.warning("scene refused: %s", error, extra={"scene": scene_id[:12], "vehicle": tag})
+        refused = pb.Refused(
+            reason=status.reason,
+            message=str(error)[:1000],
+            may_retry=status.may_retry if may_retry is None else may_retry,
+            retry_after_ms=status.retry_after_ms,
+        )
+        await self._answer(scene_id, refused=refused)
+
+    async def _answer(
+        self,
+        scene_id: str,
+        send_from: pb.SendFrom | None = None,
+        stored: pb.Stored | None = None,
+        refused: pb.Refused | None = None,
+    ) -> None:
+        answer = pb.SceneAnswer(scene_id=bytes.fromhex(scene_id), send_from=send_from, stored=stored, refused=refused)
+        await self._write(pb.UploadResponse(scene=answer))
+
+    async def _grant(self, count: int) -> None:
+        self._uncredited_bytes += count
+        if self._terms.credit_bytes and self._uncredited_bytes >= self._terms.credit_bytes // 2:
+            granted, self._uncredited_bytes = self._uncredited_bytes, 0
+            await self._write(pb.UploadResponse(credit=pb.Credit(bytes=granted)))
+
+    async def _write(self, message: pb.UploadResponse) -> None:
+        async with self._writing:
+            await self._write_message(message)
+
+
+def _stored(scene: StoredScene, was_already_stored: bool) -> pb.Stored:
+    return pb.Stored(was_already_stored=was_already_stored, stored_at_ns=scene.stored_at_ns)

@@ -1,0 +1,84 @@
+"""A server's data folder, and reading what it holds.
+
+    archive = open_archive(Path("data"))
+    for stored in archive.catalogue.scenes():
+        features = codecs.decode(archive.encoded(stored).payload)
+
+The folder:
+
+    DATA/catalogue.sqlite    which scenes are stored
+    DATA/payloads, partial   see server/stores/files.py
+    DATA/lock                held by the server that writes here
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.repositories.repository import SceneCatalogue, StoredScene
+from server.repositories.sqlite import SqliteSceneCatalogue
+from server.stores.files import FilePayloadStore
+from server.stores.store import PayloadStore
+from shared_models.errors import NotFoundError, StorageError
+from shared_models.records import EncodedScene
+
+_CATALOGUE = "catalogue.sqlite"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneArchive:
+    """Catalogue and payloads that belong together."""
+
+    catalogue: SceneCatalogue
+    store: PayloadStore
+
+    def encoded(self, stored: StoredScene) -> EncodedScene:
+        """A stored scene with its payload, checked against its hash.
+
+        Raises:
+            NotFoundError: the payload is gone.
+            StorageError: it is damaged or cannot be read.
+        """
+        return EncodedScene(manifest=stored.manifest, payload=self.store.read(stored.manifest.payload_sha256))
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.catalogue.close()
+
+
+def open_archive(directory: Path, is_new_allowed: bool = False) -> SceneArchive:
+    """The archive in a server's data folder; reading is allowed while a server writes there.
+
+    Raises:
+        NotFoundError: no server has stored anything there, and `is_new_allowed` is not set.
+        StorageError: it cannot be opened.
+    """
+    if not is_new_allowed and not (directory / _CATALOGUE).is_file():
+        raise NotFoundError(f"{directory}: no server data here; give the folder that `server serve --data` got")
+    return SceneArchive(catalogue=SqliteSceneCatalogue(directory / _CATALOGUE), store=FilePayloadStore(directory))
+
+
+@contextmanager
+def sole_writer(directory: Path) -> Iterator[None]:
+    """Hold the folder as the only server that writes there.
+
+    Raises:
+        StorageError: another one does, or the folder cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    except OSError as error:
+        raise StorageError(f"{directory}: {error.strerror}: choose another folder for the server's data") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise StorageError(f"{directory}: another server is running on this folder: stop it first") from error
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,48 @@
+"""A catalogue in memory, for tests and trials: gone when the process ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+
+from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter, StoredScene
+from shared_models.records import SceneManifest
+
+
+class MemorySceneCatalogue(SceneCatalogue):
+    """Scenes in a dict, which keeps their order."""
+
+    def __init__(self) -> None:
+        self._scenes: dict[str, StoredScene] = {}
+        self._lock = threading.Lock()
+
+    def add(self, manifest: SceneManifest, stored_at_ns: int) -> StoredScene:
+        with self._lock:
+            return self._scenes.setdefault(manifest.scene_id, StoredScene(manifest=manifest, stored_at_ns=stored_at_ns))
+
+    def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
+        with self._lock:
+            return {s: self._scenes[s] for s in scene_ids if s in self._scenes}
+
+    def starting_with(self, prefix: str, limit: int) -> list[StoredScene]:
+        with self._lock:
+            return [scene for scene_id, scene in self._scenes.items() if scene_id.startswith(prefix)][:limit]
+
+    def scenes(self, where: SceneFilter | None = None) -> Iterator[StoredScene]:
+        with self._lock:
+            found = list(self._scenes.values())
+        return (scene for scene in found if _fits(scene.manifest, where or SceneFilter()))
+
+    def counts(self) -> CatalogueCounts:
+        with self._lock:
+            sizes = [scene.manifest.payload_bytes for scene in self._scenes.values()]
+        return CatalogueCounts(scenes=len(sizes), payload_bytes=sum(sizes))
+
+    def close(self) -> None:
+        pass
+
+
+def _fits(manifest: SceneManifest, where: SceneFilter) -> bool:
+    wanted = {each.name: getattr(where, each.name) for each in fields(where)}
+    return all(value is None or getattr(manifest, name) == value for name, value in wanted.items())

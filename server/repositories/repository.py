@@ -1,0 +1,95 @@
+"""What a scene catalogue does: remember which scenes are stored, in the order they came."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from shared_models.errors import InvalidValueError, NotFoundError
+from shared_models.records import SceneManifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredScene:
+    """One scene in the catalogue.
+
+    stored_at_ns: nanoseconds since the epoch, the server's clock, when it was made durable.
+    """
+
+    manifest: SceneManifest
+    stored_at_ns: int
+
+    @property
+    def scene_id(self) -> str:
+        """As in the manifest."""
+        return self.manifest.scene_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneFilter:
+    """Which scenes to list; None leaves a field open."""
+
+    vehicle_id: str | None = None
+    codec: str | None = None
+    backbone_hash: str | None = None
+    split_layer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueCounts:
+    """Scenes in the catalogue and the sum of their payloads in bytes."""
+
+    scenes: int
+    payload_bytes: int
+
+
+class SceneCatalogue(ABC):
+    """Stored scenes; safe to use from several threads. Each call raises StorageError where the database fails."""
+
+    @abstractmethod
+    def add(self, manifest: SceneManifest, stored_at_ns: int) -> StoredScene:
+        """Remember a scene durably; what is already there stays as it is and is returned.
+
+        Raises:
+            StorageFullError: no space for the row.
+        """
+
+    @abstractmethod
+    def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
+        """Those of `scene_ids` that are stored."""
+
+    @abstractmethod
+    def starting_with(self, prefix: str, limit: int) -> list[StoredScene]:
+        """At most `limit` scenes whose id begins with `prefix`."""
+
+    @abstractmethod
+    def scenes(self, where: SceneFilter | None = None) -> Iterator[StoredScene]:
+        """Stored scenes in the order they came; those added while reading may be left out."""
+
+    @abstractmethod
+    def counts(self) -> CatalogueCounts:
+        """How much is stored."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the database."""
+
+    def get(self, prefix: str) -> StoredScene:
+        """The scene whose id is or begins with `prefix`.
+
+        Raises:
+            NotFoundError: no scene, or several, have such an id.
+            InvalidValueError: `prefix` is not hexadecimal.
+        """
+        if not prefix or set(prefix) - set("0123456789abcdef"):
+            raise InvalidValueError(f"scene id: expected lower-case hexadecimal digits, got {prefix!r}")
+        found = self.starting_with(prefix, 2)
+        if not found:
+            raise NotFoundError(f"no scene {prefix} is stored; `upcycle server ls` lists the ids")
+        if len(found) > 1:
+            raise NotFoundError(
+                f"several scenes begin with {prefix}, e.g. {found[0].scene_id} and {found[1].scene_id}: "
+                "give more digits"
+            )
+        return found[0]

@@ -1,0 +1,8 @@
+"""Places for payloads, by name; `shared_models.table.load(STORES, "payload store", name)` gives the class."""
+
+from __future__ import annotations
+
+STORES = {
+    "files": "server.stores.files:FilePayloadStore",
+    "memory": "server.stores.memory:MemoryPayloadStore",
+}

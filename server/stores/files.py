@@ -1,0 +1,173 @@
+"""Payloads as files named by their SHA-256, in two levels of folders.
+
+    ROOT/payloads/ab/cd/abcd...   complete and durable: synced, renamed into place, folder synced
+    ROOT/partial/<scene id>       half-sent; survives a killed process, and after a power cut the hash tells
+
+Both lie in one file system, so that renaming is atomic.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from server.stores.store import PartialPayload, PayloadStore
+from shared_models.errors import NotFoundError, StorageError, StorageFullError
+from shared_models.records import check
+
+_READ_BYTES = 1 << 20
+
+
+class FilePayloadStore(PayloadStore):
+    """Content-addressed files below `root`, all in one file system."""
+
+    def __init__(self, root: Path) -> None:
+        """Make the folders.
+
+        Raises:
+            StorageError: they cannot be made.
+        """
+        self.root = root
+        self._payloads, self._partials = root / "payloads", root / "partial"
+        self._synced_folders: set[str] = set()  # their entries are durable in the folder above
+        with _storage_errors(root):
+            self._payloads.mkdir(parents=True, exist_ok=True)
+            self._partials.mkdir(exist_ok=True)
+            _sync_directory(root)
+
+    def path(self, sha256: str) -> Path:
+        """Where the payload with this hash lies, or would lie."""
+        check.sha256_hex("payload", "sha256", sha256)
+        return self._payloads / sha256[:2] / sha256[2:4] / sha256
+
+    def open_partial(self, key: str) -> PartialPayload:
+        check.sha256_hex("partial payload", "key", key)
+        with _storage_errors(self._partials / key):
+            return _FilePartial(self, self._partials / key)
+
+    def partial_bytes(self, key: str) -> int:
+        check.sha256_hex("partial payload", "key", key)
+        with suppress(FileNotFoundError), _storage_errors(self._partials / key, FileNotFoundError):
+            return (self._partials / key).stat().st_size
+        return 0
+
+    def drop_partials(self, older_than_s: float, now_s: float) -> int:
+        dropped = 0
+        with _storage_errors(self._partials):
+            for path in list(self._partials.iterdir()):
+                with suppress(FileNotFoundError):
+                    if now_s - path.stat().st_mtime > older_than_s:
+                        path.unlink()
+                        dropped += 1
+        return dropped
+
+    def read(self, sha256: str) -> bytes:
+        path = self.path(sha256)
+        try:
+            with _storage_errors(path, FileNotFoundError):
+                payload = path.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"payload {sha256[:12]} is not in {self.root}") from error
+        actual = hashlib.sha256(payload).hexdigest()
+        if actual != sha256:
+            raise StorageError(
+                f"{path}: damaged, its SHA-256 is {actual[:12]}...: check the disk, restore the file from a backup"
+            )
+        return payload
+
+    def has(self, sha256: str) -> bool:
+        return self.path(sha256).is_file()
+
+    def place(self, source: Path, sha256: str) -> None:
+        """Rename the synced file `source` into its final place, durably."""
+        target = self.path(sha256)
+        for folder in (target.parent.parent, target.parent):
+            # Not only new ones: another thread, or a killed process, may have made it and not synced it yet.
+            if str(folder) not in self._synced_folders:
+                folder.mkdir(exist_ok=True)
+                _sync_directory(folder.parent)
+                self._synced_folders.add(str(folder))
+        os.replace(source, target)
+        _sync_directory(target.parent)
+
+
+class _FilePartial(PartialPayload):
+    def __init__(self, store: FilePayloadStore, path: Path) -> None:
+        self._store, self._path = store, path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._hash = hashlib.sha256()
+        self._size = 0
+        while data := os.read(self._descriptor, _READ_BYTES):
+            self._hash.update(data)
+            self._size += len(data)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def append(self, data: bytes) -> None:
+        with self._discard_on_error():
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        self._hash.update(data)
+        self._size += len(data)
+
+    def read(self) -> bytes:
+        with _storage_errors(self._path):
+            return self._path.read_bytes()
+
+    def commit(self) -> str:
+        with self._discard_on_error():
+            os.fsync(self._descriptor)
+            self._store.place(self._path, self.sha256)
+        self.close()
+        return self.sha256
+
+    def discard(self) -> None:
+        self.close()
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    @contextmanager
+    def _discard_on_error(self) -> Iterator[None]:
+        # After a failed write or sync nobody knows what the file holds, so the sender starts again from 0.
+        try:
+            with _storage_errors(self._path):
+                yield
+        except (StorageError, StorageFullError):
+            self.discard()
+            raise
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _storage_errors(path: Path, *let_through: type[OSError]) -> Iterator[None]:
+    try:
+        yield
+    except let_through:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFullError(f"{path.parent}: no space left on the server's disk; try again later") from error
+        raise StorageError(f"{path}: {error.strerror or error}: check the disk and its permissions") from error

@@ -1,0 +1,95 @@
+"""What every scene catalogue must do; runs over every name in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from server.repositories import CATALOGUES
+from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter
+from shared_models import table
+from shared_models.errors import InvalidValueError, NotFoundError
+from shared_models.records import SceneManifest
+from tests.loopback import make_scene
+
+
+@pytest.fixture(params=sorted(CATALOGUES))
+def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SceneCatalogue]:
+    made = table.load(CATALOGUES, "scene catalogue", request.param)
+    opened: SceneCatalogue = made() if request.param == "memory" else made(tmp_path / "catalogue.sqlite")
+    yield opened
+    opened.close()
+
+
+def manifest(number: int, **changed: str) -> SceneManifest:
+    return make_scene(number, size=number + 1, **changed).manifest
+
+
+def test_scene_comes_back_as_it_went_in(catalogue: SceneCatalogue) -> None:
+    added = catalogue.add(manifest(3), stored_at_ns=2**62)
+    assert list(catalogue.scenes()) == [added]
+    assert added.manifest == manifest(3)
+    assert added.stored_at_ns == 2**62
+
+
+def test_second_add_changes_nothing(catalogue: SceneCatalogue) -> None:
+    first = catalogue.add(manifest(1), stored_at_ns=10)
+    assert catalogue.add(manifest(1), stored_at_ns=20) == first
+    assert catalogue.counts() == CatalogueCounts(scenes=1, payload_bytes=2)
+
+
+def test_order_is_that_of_adding(catalogue: SceneCatalogue) -> None:
+    numbers = [5, 2, 9, 1]
+    for number in numbers:
+        catalogue.add(manifest(number), stored_at_ns=0)
+    assert [stored.manifest.frame_id for stored in catalogue.scenes()] == [f"{n:06d}" for n in numbers]
+
+
+def test_more_scenes_than_one_page(catalogue: SceneCatalogue) -> None:
+    ids = [catalogue.add(manifest(number), stored_at_ns=number).scene_id for number in range(1_100)]
+    assert [stored.scene_id for stored in catalogue.scenes()] == ids
+    assert list(catalogue.find(ids)) != []
+    assert set(catalogue.find([*ids, "0" * 64])) == set(ids)
+
+
+@pytest.mark.parametrize(
+    ("where", "frames"),
+    [
+        (SceneFilter(), ["000000", "000001", "000002"]),
+        (SceneFilter(vehicle_id="car-2"), ["000001"]),
+        (SceneFilter(codec="float32"), ["000002"]),
+        (SceneFilter(codec="float32", vehicle_id="car-2"), []),
+        (SceneFilter(backbone_hash="ab" * 32, split_layer="conv_out"), ["000000", "000001", "000002"]),
+    ],
+)
+def test_filters(catalogue: SceneCatalogue, where: SceneFilter, frames: list[str]) -> None:
+    catalogue.add(manifest(0), stored_at_ns=0)
+    catalogue.add(manifest(1, vehicle="car-2"), stored_at_ns=0)
+    catalogue.add(manifest(2, codec="float32"), stored_at_ns=0)
+    assert [stored.manifest.frame_id for stored in catalogue.scenes(where)] == frames
+
+
+def test_get_by_unique_prefix(catalogue: SceneCatalogue) -> None:
+    stored = [catalogue.add(manifest(number), stored_at_ns=0) for number in range(40)]
+    assert catalogue.get(stored[7].scene_id) == stored[7]
+    assert catalogue.get(stored[7].scene_id[:20]) == stored[7]
+    shared = next(c for c in "0123456789abcdef" if sum(s.scene_id.startswith(c) for s in stored) > 1)
+    with pytest.raises(NotFoundError, match="several scenes begin with"):
+        catalogue.get(shared)
+
+
+def test_get_unknown_or_malformed(catalogue: SceneCatalogue) -> None:
+    with pytest.raises(NotFoundError, match="no scene 0123"):
+        catalogue.get("0123")
+    for wrong in ("", "xyz", "%", "AB"):
+        with pytest.raises(InvalidValueError, match="hexadecimal"):
+            catalogue.get(wrong)
+
+
+def test_threads_may_add_at_once(catalogue: SceneCatalogue) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: catalogue.add(manifest(n % 50), stored_at_ns=n), range(200)))
+    assert catalogue.counts().scenes == 50

@@ -1,0 +1,90 @@
+"""What every payload store must do; runs over every name in the table."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from server.stores import STORES
+from server.stores.store import PayloadStore
+from shared_models import table
+from shared_models.errors import NotFoundError
+
+KEY, OTHER_KEY = "1" * 64, "2" * 64
+
+
+@pytest.fixture(params=sorted(STORES))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> PayloadStore:
+    made = table.load(STORES, "payload store", request.param)
+    opened: PayloadStore = made() if request.param == "memory" else made(tmp_path / "data")
+    return opened
+
+
+def test_payload_is_kept_under_its_hash(store: PayloadStore) -> None:
+    partial = store.open_partial(KEY)
+    partial.append(b"one ")
+    partial.append(b"two")
+    expected = hashlib.sha256(b"one two").hexdigest()
+    assert (partial.size, partial.sha256, partial.read()) == (7, expected, b"one two")
+    assert not store.has(expected)
+    assert partial.commit() == expected
+    assert store.has(expected)
+    assert store.read(expected) == b"one two"
+
+
+def test_committed_partial_is_gone(store: PayloadStore) -> None:
+    partial = store.open_partial(KEY)
+    partial.append(b"data")
+    partial.commit()
+    assert store.partial_bytes(KEY) == 0
+    assert store.open_partial(KEY).size == 0
+
+
+def test_closed_partial_goes_on_where_it_ended(store: PayloadStore) -> None:
+    first = store.open_partial(KEY)
+    first.append(b"abc")
+    first.close()
+    assert store.partial_bytes(KEY) == 3
+    again = store.open_partial(KEY)
+    assert again.size == 3
+    again.append(b"def")
+    assert store.read(again.commit()) == b"abcdef"
+
+
+def test_discarded_partial_starts_again(store: PayloadStore) -> None:
+    partial = store.open_partial(KEY)
+    partial.append(b"abc")
+    partial.discard()
+    assert store.partial_bytes(KEY) == 0
+    assert store.open_partial(KEY).size == 0
+
+
+def test_empty_payload(store: PayloadStore) -> None:
+    sha256 = store.open_partial(KEY).commit()
+    assert sha256 == hashlib.sha256(b"").hexdigest()
+    assert store.read(sha256) == b""
+
+
+def test_same_payload_from_two_scenes(store: PayloadStore) -> None:
+    partials = [store.open_partial(key) for key in (KEY, OTHER_KEY)]
+    for partial in partials:
+        partial.append(b"same")
+    assert len({partial.commit() for partial in partials}) == 1
+
+
+def test_unknown_payload_is_not_found(store: PayloadStore) -> None:
+    assert not store.has("0" * 64)
+    with pytest.raises(NotFoundError, match="000000"):
+        store.read("0" * 64)
+
+
+def test_only_old_partials_are_dropped(store: PayloadStore) -> None:
+    partial = store.open_partial(KEY)
+    partial.append(b"abc")
+    partial.close()
+    assert store.drop_partials(older_than_s=3600.0, now_s=0.0) == 0
+    assert store.partial_bytes(KEY) == 3
+    assert store.drop_partials(older_than_s=3600.0, now_s=1e12) == 1
+    assert store.partial_bytes(KEY) == 0

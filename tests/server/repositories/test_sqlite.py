@@ -1,0 +1,115 @@
+"""The SQLite catalogue: durability settings, migrations, locked and damaged databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from server.repositories.sqlite import SqliteSceneCatalogue
+from server.repositories.tables import metadata
+from shared_models.errors import StorageError, StorageFullError
+from tests.loopback import make_scene
+
+MANIFEST = make_scene().manifest
+
+
+def test_scenes_survive_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    first = SqliteSceneCatalogue(path)
+    first.add(MANIFEST, stored_at_ns=7)
+    first.close()
+    again = SqliteSceneCatalogue(path)
+    assert again.get(MANIFEST.scene_id).stored_at_ns == 7
+    again.close()
+
+
+def test_every_commit_is_synced(tmp_path: Path) -> None:
+    catalogue = SqliteSceneCatalogue(tmp_path / "catalogue.sqlite")
+    with catalogue._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    catalogue.close()
+
+
+def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    SqliteSceneCatalogue(tmp_path / "migrated.sqlite").close()
+    declared = create_engine(f"sqlite:///{tmp_path / 'declared.sqlite'}")
+    metadata.create_all(declared)
+    migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.sqlite'}")
+    described = [
+        (
+            [(c["name"], str(c["type"]), c["nullable"]) for c in inspect(engine).get_columns("scenes")],
+            sorted((i["name"], tuple(i["column_names"])) for i in inspect(engine).get_indexes("scenes")),
+            [u["column_names"] for u in inspect(engine).get_unique_constraints("scenes")],
+        )
+        for engine in (declared, migrated)
+    ]
+    declared.dispose()
+    migrated.dispose()
+    assert described[0] == described[1]
+
+
+def test_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    SqliteSceneCatalogue(path).close()
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    with pytest.raises(StorageError, match="newer version"):
+        SqliteSceneCatalogue(path)
+
+
+def test_migration_cut_off_halfway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "catalogue.sqlite"
+
+    def fail(*_: object, **__: object) -> None:
+        raise StorageError("power cut")
+
+    monkeypatch.setattr("alembic.op.create_index", fail)
+    with pytest.raises(StorageError, match="power cut"):
+        SqliteSceneCatalogue(path)
+    monkeypatch.undo()
+    catalogue = SqliteSceneCatalogue(path)
+    assert catalogue.counts().scenes == 0
+    catalogue.close()
+
+
+def test_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    path.write_bytes(b"this is no database, but long enough to look like one" * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        SqliteSceneCatalogue(path)
+
+
+def test_locked_database_is_a_storage_error_and_recovers(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    catalogue = SqliteSceneCatalogue(path, busy_timeout_s=0.01)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match="locked"):
+        catalogue.add(MANIFEST, stored_at_ns=1)
+    other.execute("ROLLBACK")
+    other.close()
+    assert catalogue.add(MANIFEST, stored_at_ns=2).stored_at_ns == 2
+    catalogue.close()
+
+
+def test_full_database(tmp_path: Path) -> None:
+    catalogue = SqliteSceneCatalogue(tmp_path / "catalogue.sqlite")
+    with catalogue._engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        connection.commit()
+    added: list[str] = []
+
+    def add_until_full() -> None:
+        for number in range(1_000):
+            added.append(catalogue.add(make_scene(number, size=1).manifest, stored_at_ns=0).scene_id)
+
+    with pytest.raises(StorageFullError, match="no space left"):
+        add_until_full()
+    assert [stored.scene_id for stored in catalogue.scenes()] == added
+    catalogue.close()

@@ -1,0 +1,105 @@
+"""Payload files: layout, damage, full and failing disks."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from server.stores.files import FilePayloadStore
+from shared_models.errors import InvalidValueError, StorageError, StorageFullError
+
+KEY = "1" * 64
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FilePayloadStore:
+    return FilePayloadStore(tmp_path)
+
+
+def commit(store: FilePayloadStore, payload: bytes) -> str:
+    partial = store.open_partial(KEY)
+    partial.append(payload)
+    return partial.commit()
+
+
+def files_in(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+def test_two_levels_of_folders(store: FilePayloadStore, tmp_path: Path) -> None:
+    sha256 = commit(store, b"abc")
+    assert files_in(tmp_path) == [f"payloads/{sha256[:2]}/{sha256[2:4]}/{sha256}"]
+
+
+def test_damaged_file_is_named(store: FilePayloadStore) -> None:
+    sha256 = commit(store, b"abc")
+    store.path(sha256).write_bytes(b"abd")
+    with pytest.raises(StorageError, match=f"{sha256}: damaged"):
+        store.read(sha256)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "AB" * 32, "", "ab"])
+def test_names_that_are_no_hash(store: FilePayloadStore, name: str) -> None:
+    for use in (store.read, store.has, store.open_partial, store.partial_bytes):
+        with pytest.raises(InvalidValueError, match="hexadecimal"):
+            use(name)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_full_disk(
+    store: FilePayloadStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    kept = commit(store, b"kept")
+    partial = store.open_partial(KEY)
+    partial.append(b"begun")
+
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(f"server.stores.files.os.{call}", fail)
+    with pytest.raises(StorageFullError, match="no space left"):
+        partial.append(b"more") if call == "write" else partial.commit()
+    monkeypatch.undo()
+    assert files_in(tmp_path) == [str(store.path(kept).relative_to(tmp_path))]
+    assert store.read(kept) == b"kept"
+    assert store.read(commit(store, b"after")) == b"after"
+
+
+def test_failing_disk(store: FilePayloadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    partial = store.open_partial(KEY)
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("server.stores.files.os.fsync", fail)
+    with pytest.raises(StorageError, match="Input/output error"):
+        partial.commit()
+    monkeypatch.undo()
+    assert store.partial_bytes(KEY) == 0
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        FilePayloadStore(tmp_path / "file" / "data")
+
+
+def test_synced_before_and_after_renaming(store: FilePayloadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    partial = store.open_partial(KEY)
+    partial.append(b"abc")
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def record(*arguments: object, name: str = name, real: object = real) -> object:
+            calls.append(name)
+            return real(*arguments)  # type: ignore[operator]
+
+        monkeypatch.setattr(f"server.stores.files.os.{name}", record)
+    partial.commit()
+    assert calls[0] == "fsync"
+    assert calls[-2:] == ["replace", "fsync"]

@@ -1,0 +1,103 @@
+"""`upcycle server`: arguments, listing and showing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import Result
+from typer.testing import CliRunner
+
+from server.cli import app
+from server.repositories.archive import open_archive
+from shared_models import codecs
+from shared_models.errors import CheckpointError, ConfigError, InvalidValueError, NotFoundError
+from shared_models.records import GridFeatures, SceneFeatures, SetFeatures
+from tests.loopback import BACKBONE, make_scene
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A server's folder with one scene in it."""
+    coords = torch.tensor([[0, 1, 2]], dtype=torch.int32)
+    features = SceneFeatures(
+        grid=GridFeatures(coords=coords, features=torch.eye(1, 4), shape=(2, 5, 5)),
+        keypoints=SetFeatures(positions=torch.zeros(3, 3), features=torch.ones(3, 6)),
+        split_layer="conv_out",
+        backbone_hash=BACKBONE,
+    )
+    payload = codecs.encode(features, "float32")
+    sha256 = hashlib.sha256(payload).hexdigest()
+    manifest = replace(make_scene(codec="float32").manifest, payload_sha256=sha256, payload_bytes=len(payload))
+    archive = open_archive(tmp_path / "data", is_new_allowed=True)
+    partial = archive.store.open_partial(manifest.scene_id)
+    partial.append(payload)
+    partial.commit()
+    archive.catalogue.add(manifest, stored_at_ns=1_700_000_000_000_000_000)
+    archive.close()
+    return tmp_path / "data"
+
+
+def test_ls(data: Path) -> None:
+    result = run("ls", "--data", str(data))
+    assert result.exit_code == 0
+    assert "1 scenes" in result.stdout
+    (line,) = run("ls", "--data", str(data), "--json").stdout.splitlines()
+    row = json.loads(line)
+    assert (row["frame_id"], row["codec"], row["stored_at"]) == ("000000", "float32", "2023-11-14T22:13:20Z")
+    assert "car-1" not in result.stdout + line
+
+
+def test_show(data: Path) -> None:
+    scene_id = json.loads(run("ls", "--data", str(data), "--json").stdout)["scene_id"]
+    shown = json.loads(run("show", scene_id[:6], "--data", str(data), "--json").stdout)
+    assert shown["scene"]["scene_id"] == scene_id
+    assert shown["header"]["backbone_hash"] == BACKBONE
+    assert shown["features"] == {
+        "active cells": 1,
+        "map (D, H, W)": [2, 5, 5],
+        "grid features": [1, 4],
+        "grid min, mean, max": [0.0, 0.25, 1.0],
+        "grid zeros": 0.75,
+        "keypoints features": [3, 6],
+        "keypoints min, mean, max": [1.0, 1.0, 1.0],
+        "keypoints zeros": 0.0,
+    }
+    assert "active cells" in run("show", scene_id, "--data", str(data)).stdout
+
+
+@pytest.mark.parametrize(("prefix", "error"), [("0123456789", NotFoundError), ("../x", InvalidValueError)])
+def test_show_unknown(data: Path, prefix: str, error: type[Exception]) -> None:
+    assert isinstance(run("show", prefix, "--data", str(data)).exception, error)
+
+
+def test_folder_without_data(tmp_path: Path) -> None:
+    result = run("ls", "--data", str(tmp_path))
+    assert isinstance(result.exception, NotFoundError)
+    assert "--data" in str(result.exception)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((), ConfigError, "--any-backbone"),
+        (("--any-backbone", "--backbone-hash", BACKBONE), ConfigError, "--any-backbone"),
+        (("--backbone-hash", "XYZ"), InvalidValueError, "64 lower-case"),
+        (("--any-backbone", "--host", "0.0.0.0"), ConfigError, "--insecure-public"),
+        (("--any-backbone", "--codec", "int3"), ConfigError, "int3"),
+        (("--checkpoint", "nowhere/model.safetensors"), CheckpointError, "manifest.json"),
+    ],
+)
+def test_serve_refuses(arguments: tuple[str, ...], error: type[Exception], message: str) -> None:
+    result = run("serve", *arguments)
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
