@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from shared_models.errors import ConfigError, NotFoundError, UnknownNameError
+from vehicle_client import weights
+from vehicle_client.cli import app, host_name, replay_config
+from vehicle_client.weights import LoadedDetector
+
+
+@pytest.fixture(autouse=True)
+def _keep_signals():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def replay(make_kitti, tmp_path: Path, detector, uploader, monkeypatch):
+    """Runs `replay` on three frames with a counting detector and a fake server."""
+    root = make_kitti()
+    asked: dict[str, Any] = {}
+
+    def load(name, setting, checkpoint, seed) -> LoadedDetector:
+        asked.update(name=name, setting=setting, checkpoint=checkpoint, seed=seed)
+        return LoadedDetector(detector=detector, name="counting", weights="no weights")
+
+    monkeypatch.setattr(weights, "load_detector", load)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*options: str) -> Result:
+        run.root, run.asked = root, asked
+        return CliRunner().invoke(app, ["replay", "--server", "localhost:1", "--root", str(root), *options])
+
+    return run
+
+
+def test_a_complete_drive_ends_with_0(replay, uploader, tmp_path: Path):
+    result = replay("--vehicle-id", "car-1", "--codec", "float32", "--codec", "int8", "--report", "out/drive.json")
+    assert result.exit_code == 0, result.output
+    assert "3 frames used, 0 rejected; counting with no weights" in result.output
+    report = json.loads((tmp_path / "out/drive.json").read_text())
+    assert (report["vehicle_id"], report["scenes"], report["upload"]["stored"]) == ("car-1", 6, 6)
+    assert report["detector"] == "counting"
+    assert len(list((tmp_path / "state/car-1/detections").glob("*.npz"))) == 3
+
+
+def test_options_reach_the_detector(replay):
+    replay("--detector", "pv_rcnn", "--setting", "tiny", "--seed", "7")
+    assert replay.asked == {"name": "pv_rcnn", "setting": "tiny", "checkpoint": None, "seed": 7}
+
+
+def test_a_drive_with_a_broken_frame_ends_with_1(replay, make_kitti):
+    (make_kitti() / "training/velodyne/000001.bin").write_bytes(b"12345")
+    result = replay()
+    assert result.exit_code == 1
+    assert "2 frames used, 1 rejected" in result.output
+    assert "rejected training-000001:" in result.output
+    assert "expected a multiple of 16 bytes" in result.output.replace("\n", " ")
+
+
+def test_without_detections_none_are_kept(replay, tmp_path: Path):
+    assert replay("--no-detections", "--state", "own").exit_code == 0
+    assert not (tmp_path / "own/detections").exists()
+
+
+def test_the_vehicle_is_named_by_the_environment_or_the_host(replay, uploader, monkeypatch):
+    replay()
+    assert uploader.received[-1].manifest.vehicle_id == host_name()
+    monkeypatch.setenv("UPCYCLE_VEHICLE_ID", "car-7")
+    replay()
+    assert uploader.received[-1].manifest.vehicle_id == "car-7"
+
+
+def test_being_stopped_ends_with_130_and_a_report(replay, detector, tmp_path: Path):
+    def stopped(features):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    detector.detect = stopped
+    result = replay("--report", "drive.json")
+    assert result.exit_code == 130
+    assert json.loads((tmp_path / "drive.json").read_text())["upload"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (("--shard", "2"), ConfigError, "expected I/N"),
+        (("--shard", "2/2"), ConfigError, "ReplayConfig"),
+        (("--rate", "-1"), ConfigError, "rate_hz"),
+        (("--codec", "int9"), UnknownNameError, "known: float16, float32, int4, int8"),
+        (("--dataset", "kitty"), UnknownNameError, "known: kitti"),
+        (("--guard", "cloak"), UnknownNameError, "known: none"),
+    ],
+)
+def test_wrong_options_are_refused(replay, options, error, message):
+    result = replay(*options)
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)
+
+
+def test_a_shard_is_read():
+    config = replay_config(10.0, "1/4", 2)
+    assert (config.rate_hz, config.shard_index, config.shard_count, config.passes) == (10.0, 1, 4, 2)
+
+
+def test_health(replay):
+    with pytest.raises(NotFoundError):
+        CliRunner().invoke(app, ["health", "--state", "state/car-1"], catch_exceptions=False)
+    replay("--vehicle-id", "car-1")
+    assert CliRunner().invoke(app, ["health", "--state", "state/car-1"]).exit_code == 0
+    assert CliRunner().invoke(app, ["health", "--state", "state/car-1", "--max-age", "-1"]).exit_code == 1

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shared_models import codecs
+from shared_models.datasets import DATASETS, open_dataset
+from shared_models.errors import (
+    BackboneMismatchError,
+    DatasetError,
+    PayloadTooLargeError,
+    ServerUnreachableError,
+    UnknownNameError,
+)
+from vehicle_client.drive import Drive, DriveConfig
+from vehicle_client.outbox import Outbox
+from vehicle_client.sensors.replay import ReplayConfig
+from vehicle_client.uploader import Refusal
+
+
+@pytest.fixture
+def config(make_kitti, tmp_path: Path) -> DriveConfig:
+    return DriveConfig(server="localhost:1", root=make_kitti(3, 1), vehicle_id="car-1", state=tmp_path / "state")
+
+
+def test_a_drive_sends_everything_and_says_so(config, detector, uploader, tmp_path: Path):
+    seen: list[int] = []
+    result = Drive(config, detector).run(lambda outcome, waiting: seen.append(waiting))
+    assert result.is_complete
+    assert seen == [1, 2, 3, 4]
+    assert [scene.manifest.frame_id for scene in uploader.received] == [o.frame_id for o in result.outcomes]
+    assert sorted(p.name for p in (tmp_path / "state/detections").iterdir()) == [
+        "testing-000000.npz",
+        "training-000000.npz",
+        "training-000001.npz",
+        "training-000002.npz",
+    ]
+    assert uploader.identity.backbone_hash == detector.backbone_hash
+    assert uploader.identity.split_layer == "conv_out"
+    report = result.report(config, {"detector": "counting"})
+    assert (report["frames_used"], report["is_complete"], report["upload"]["stored"]) == (4, True, 4)
+    assert codecs.decode(uploader.received[0].payload).backbone_hash == detector.backbone_hash
+
+
+def test_a_broken_frame_makes_a_drive_incomplete_and_loses_nothing_else(config, detector, uploader):
+    (config.root / "training/velodyne/000001.bin").write_bytes(b"12345")
+    (config.root / "training/calib/000002.txt").write_text("P2: 1\n")
+    result = Drive(config, detector).run()
+    assert not result.is_complete
+    assert [scene.manifest.frame_id for scene in uploader.received] == ["training-000000", "testing-000000"]
+    rejected = result.report(config, {})["rejected"]
+    assert [r["frame_id"] for r in rejected] == ["training-000001", "training-000002"]
+    assert "training/velodyne/000001.bin: expected a multiple of 16 bytes" in rejected[0]["reason"]
+    assert "training/calib/000002.txt:1: expected 12 numbers" in rejected[1]["reason"]
+
+
+def test_a_refused_scene_makes_a_drive_incomplete(config, detector, uploader):
+    uploader.refusals = (
+        Refusal(scene_id="ab" * 32, frame_id="training-000000", error=PayloadTooLargeError("too large")),
+    )
+    result = Drive(config, detector).run()
+    assert not result.is_complete
+    (refusal,) = json.loads(json.dumps(result.report(config, {})))["upload"]["refusals"]
+    assert refusal == {"scene_id": "ab" * 32, "frame_id": "training-000000", "reason": "too large"}
+
+
+def test_a_refusing_server_is_known_before_the_first_frame(config, detector, uploader, tmp_path: Path):
+    uploader.handshake_error = BackboneMismatchError("the server accepts another backbone")
+    with pytest.raises(BackboneMismatchError):
+        Drive(config, detector).run()
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_server_that_is_away_at_the_start_may_come_back(config, detector, uploader, caplog):
+    uploader.handshake_error = ServerUnreachableError("localhost:1 does not answer")
+    assert Drive(config, detector).run().is_complete
+    assert len(uploader.received) == 4
+    assert "does not answer yet" in caplog.text
+
+
+def test_what_was_not_sent_waits_for_the_next_drive(config, detector, uploader, tmp_path: Path):
+    uploader.fails_after = 2
+    with pytest.raises(ServerUnreachableError):
+        Drive(config, detector).run()
+    with Outbox(tmp_path / "state/outbox") as outbox:
+        assert outbox.counts().pending == 2
+    uploader.fails_after = None
+    assert Drive(config, detector).run().is_complete
+    assert len(uploader.received) == 4
+
+
+def test_stopping_keeps_what_was_made(config, detector, uploader, tmp_path: Path):
+    def stop(outcome, waiting) -> None:
+        raise KeyboardInterrupt
+
+    result = Drive(config, detector).run(stop)
+    assert result.upload is None
+    assert not result.is_complete
+    assert len(result.outcomes) == 1
+    with Outbox(tmp_path / "state/outbox") as outbox:
+        assert outbox.counts().pending == 1
+
+
+def test_two_vehicles_share_the_frames(config, detector, uploader, tmp_path: Path):
+    for index in range(2):
+        one = DriveConfig(
+            server="localhost:1",
+            root=config.root,
+            vehicle_id=f"car-{index}",
+            state=tmp_path / f"state-{index}",
+            replay=ReplayConfig(shard_index=index, shard_count=2),
+        )
+        Drive(one, detector).run()
+    assert sorted(s.manifest.frame_id for s in uploader.received) == sorted(
+        open_dataset("kitti", config.root).frame_ids
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"dataset": "kitty"}, UnknownNameError),
+        ({"split": "nothing"}, DatasetError),
+        ({"codecs": ("int9",)}, UnknownNameError),
+        ({"vehicle_id": "a/b"}, ValueError),
+    ],
+)
+def test_wrong_arguments_are_refused_at_once(config, detector, changes, error):
+    values = {"server": "localhost:1", "root": config.root, **changes}
+    with pytest.raises(error):
+        Drive(DriveConfig(**values), detector)
+
+
+def test_the_default_dataset_is_in_the_table():
+    assert DriveConfig(server="a:1", root=Path()).dataset in DATASETS

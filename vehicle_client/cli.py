@@ -1,0 +1,184 @@
+"""`upcycle vehicle`: drive a dataset past the detector and send what it makes."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shared_models.errors import ConfigError
+from vehicle_client.heartbeat import age_s
+from vehicle_client.sensors.replay import ReplayConfig
+
+if TYPE_CHECKING:
+    from vehicle_client.drive import Drive, DriveResult
+
+EXIT_INCOMPLETE, EXIT_STOPPED = 1, 130
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def vehicle() -> None:
+    """Turn LiDAR scans into features and send them to a server."""
+
+
+Server = Annotated[str, typer.Option("--server", metavar="HOST:PORT", help="The server's ingest address.")]
+Root = Annotated[Path, typer.Option("--root", help="Folder of the dataset.")]
+DatasetName = Annotated[str, typer.Option("--dataset", help="Kind of the dataset.")]
+Split = Annotated[str, typer.Option("--split", help="all, or one of the dataset's splits: train, val, test, ...")]
+DetectorName = Annotated[
+    str | None, typer.Option("--detector", help="second_iou or pv_rcnn; a checkpoint knows its own.")
+]
+Setting = Annotated[str | None, typer.Option("--setting", help="Its size: kitti, waymo, small (the default) or tiny.")]
+CheckpointPath = Annotated[Path | None, typer.Option("--checkpoint", help="Its weights; without, seeded ones.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of the weights where no checkpoint is given.")]
+Codecs = Annotated[
+    list[str], typer.Option("--codec", help="How features are packed; several send each frame so often.")
+]
+GuardName = Annotated[str, typer.Option("--guard", help="What is done to the features before they are packed.")]
+Rate = Annotated[float, typer.Option("--rate", metavar="HZ", help="Scans per second; 0 is as fast as possible.")]
+Shard = Annotated[str, typer.Option("--shard", metavar="I/N", help="Play every N-th frame, beginning with number I.")]
+Passes = Annotated[int, typer.Option("--passes", help="How often the frames are played; 0 repeats until stopped.")]
+VehicleId = Annotated[
+    str | None,
+    typer.Option("--vehicle-id", envvar="UPCYCLE_VEHICLE_ID", help="Name of the vehicle; without, the host's name."),
+]
+State = Annotated[Path | None, typer.Option("--state", help="Folder for unsent scenes and kept detections.")]
+Detecting = Annotated[bool, typer.Option("--detections/--no-detections", help="Keep the vehicle's own detections.")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 is torch's own choice.")]
+GiveUpAfter = Annotated[float, typer.Option("--give-up-after", metavar="S", help="Seconds without upload progress.")]
+Report = Annotated[Path | None, typer.Option("--report", help="Write everything about the drive to this JSON file.")]
+
+
+@app.command()
+def replay(
+    server: Server,
+    root: Root,
+    dataset: DatasetName = "kitti",
+    split: Split = "all",
+    detector: DetectorName = None,
+    setting: Setting = None,
+    checkpoint: CheckpointPath = None,
+    seed: Seed = 0,
+    codec: Codecs = ["float32"],  # noqa: B006 - typer reads the default and copies it
+    guard: GuardName = "none",
+    rate: Rate = 0.0,
+    shard: Shard = "0/1",
+    passes: Passes = 1,
+    vehicle_id: VehicleId = None,
+    state: State = None,
+    detections: Detecting = True,
+    threads: Threads = 0,
+    give_up_after: GiveUpAfter = 60.0,
+    report: Report = None,
+) -> None:
+    """Replay a dataset: extract features of each scan, encode and upload them.
+
+    Exit code 0: every frame was used and is stored on the server. 1: some frame or scene was refused; the others are
+    stored. 2: a wrong argument. 3: this machine, or no server. 4: the server refuses this vehicle. 130: stopped.
+    """
+    # torch and gRPC are imported here, so that --help answers at once.
+    from vehicle_client.drive import Drive, DriveConfig
+    from vehicle_client.extractor import ExtractorConfig
+    from vehicle_client.report import write_report
+    from vehicle_client.weights import load_detector
+
+    name = vehicle_id or host_name()
+    config = DriveConfig(
+        server=server,
+        root=root,
+        dataset=dataset,
+        split=split,
+        vehicle_id=name,
+        state=state or Path("state") / name,
+        codecs=tuple(codec),
+        guard=guard,
+        give_up_after_s=give_up_after,
+        replay=replay_config(rate, shard, passes),
+        extractor=ExtractorConfig(is_detecting=detections, threads=threads),
+    )
+    loaded = load_detector(detector, setting, checkpoint, seed)
+    drive = Drive(config, loaded.detector)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container is stopped as with Ctrl-C
+    result = _run_with_progress(drive, name)
+    if report is not None:
+        write_report(report, result.report(config, loaded.about()))
+    _print_summary(result, loaded.described())
+    if result.upload is None:
+        raise typer.Exit(EXIT_STOPPED)
+    if not result.is_complete:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@app.command()
+def health(
+    state: Annotated[Path, typer.Option("--state", help="State folder of the vehicle.")],
+    max_age: Annotated[float, typer.Option("--max-age", metavar="S", help="Longest time without a frame.")] = 300.0,
+) -> None:
+    """Whether the vehicle of a state folder is driving: exit code 0, or 1 where its last frame is too long ago."""
+    silent_s = age_s(state, time.time())
+    typer.echo(f"last frame {silent_s:.0f} s ago")
+    if silent_s > max_age:
+        raise typer.Exit(1)
+
+
+def host_name() -> str:
+    """The host's name as a vehicle's name, so that each container of one image is a vehicle of its own."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()) or "vehicle"
+
+
+def replay_config(rate_hz: float, shard: str, passes: int) -> ReplayConfig:
+    """The replay that the command line asks for.
+
+    Raises:
+        ConfigError: a value is out of range, or the shard is not of the form I/N.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if match is None:
+        raise ConfigError(f"--shard: expected I/N, for example 0/2, got {shard!r}")
+    return ReplayConfig(rate_hz=rate_hz, shard_index=int(match[1]), shard_count=int(match[2]), passes=passes)
+
+
+def _run_with_progress(drive: Drive, name: str) -> DriveResult:
+    columns = (
+        TextColumn(name),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(drive.sensor), note="")
+        return drive.run(lambda outcome, waiting: progress.update(task, advance=1, note=f"{waiting} scenes waiting"))
+
+
+def _print_summary(result: DriveResult, weights: str) -> None:
+    from vehicle_client.report import FrameReport, RejectedFrame, payload_bytes, stage_seconds
+
+    frames = [outcome for outcome in result.outcomes if isinstance(outcome, FrameReport)]
+    rejected = [outcome for outcome in result.outcomes if isinstance(outcome, RejectedFrame)]
+    console = Console()
+    console.print(f"{len(frames)} frames used, {len(rejected)} rejected; {weights}", soft_wrap=True)
+    table = Table()
+    table.add_column("")
+    table.add_column("median", justify="right")
+    table.add_column("max", justify="right")
+    for stage, seconds in stage_seconds(frames).items():
+        table.add_row(stage, f"{seconds['median'] * 1e3:.1f} ms", f"{seconds['max'] * 1e3:.1f} ms")
+    console.print(table)
+    for codec, size in payload_bytes(frames).items():
+        console.print(f"{codec}: {size / max(1, len(frames)) / 1e3:.1f} kB a frame")
+    for frame in rejected:
+        console.print(f"rejected {frame.frame_id}: {frame.reason}", style="red", markup=False)
+    for refusal in result.upload.refusals if result.upload else ():
+        console.print(f"refused by the server: {refusal.frame_id}: {refusal.error}", style="red", markup=False)

@@ -1,0 +1,1 @@
+"""Where a vehicle's scans come from."""
