@@ -1,0 +1,1 @@
+"""The `upcycle` command and what spans vehicles and server: parity and demonstration."""
