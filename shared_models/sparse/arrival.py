@@ -18,7 +18,7 @@ def ranks_after(ranks: Tensor, sites: Sites, spec: ConvolutionSpec) -> Tensor:
     """(V_out,) int64 ranks of the outputs of a strided convolution, from the (V_in,) ranks of its input `sites`."""
     outputs, pairs = strided_pairs(sites, spec)
     reached = torch.full((len(outputs),), torch.iinfo(torch.int64).max, device=ranks.device)
-    for offset, inputs, rows in pairs.segments():
+    for offset, inputs, rows in pairs.segments:
         # Unique within an offset, so that this is an ordinary indexed minimum.
         moment = ranks[inputs] + offset * len(sites)
         reached[rows] = torch.minimum(reached[rows], moment)

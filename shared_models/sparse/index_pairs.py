@@ -6,6 +6,7 @@ No hash table: sorted row-major keys are searched, and the x-neighbours of a cel
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from shared_models.sparse.sites import ConvolutionSpec, Sites, Triple, coords_fr
 Pair = tuple[Tensor, Tensor]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class IndexPairs:
     """P pairs (input row, output row), grouped by kernel offset.
 
@@ -46,6 +47,7 @@ class IndexPairs:
         """The same pairs read from output to input, as a gradient runs."""
         return IndexPairs(inputs=self.outputs, outputs=self.inputs, offsets=self.offsets)
 
+    @cached_property
     def segments(self) -> list[tuple[int, Tensor, Tensor]]:
         """(kernel offset, input rows, output rows) of every offset that has pairs."""
         bounds = enumerate(pairwise(self.offsets))
@@ -67,33 +69,38 @@ def _pairs_ahead(sites: Sites, radius: Triple) -> list[Pair]:
     keys = row_major_keys(sites.coords, sites.shape, radius)
     row_step = sites.shape[2] + 2 * radius[2]
     slice_step = row_step * (sites.shape[1] + 2 * radius[1])
-    lines = [(dz, dy) for dz in range(radius[0] + 1) for dy in range(-radius[1], radius[1] + 1) if (dz, dy) >= (0, 0)]
-    steps = torch.tensor([dz * slice_step + dy * row_step for dz, dy in lines], device=keys.device)
-    width = 2 * radius[2] + 1
+    lines = [(dz, dy) for dz in range(radius[0] + 1) for dy in range(-radius[1], radius[1] + 1) if (dz, dy) > (0, 0)]
+    steps = torch.tensor([dz * slice_step + dy * row_step for dz, dy in lines], dtype=keys.dtype, device=keys.device)
     wanted = keys + (steps - radius[2])[:, None]
-    position = torch.searchsorted(keys, wanted)
+    # In its own line a cell looks ahead alone, from the row after it; other lines are searched for the first cell.
+    rows = torch.arange(len(keys), device=keys.device)
+    own = _walk(keys, keys[None] + 1, rows[None] + 1, radius[2])
+    others = _walk(keys, wanted, torch.searchsorted(keys, wanted), 2 * radius[2] + 1)
+    found = _true_positions(torch.cat((own[0], others[0])))
+    inputs = torch.cat((own[1], others[1])).index_select(0, found)
+    starts = torch.arange((len(own[0]) + len(others[0])) // max(len(keys), 1), device=keys.device) * len(keys)
+    bounds = [*torch.searchsorted(found, starts).tolist(), len(found)]
+    segments = zip(pairwise(bounds), starts.tolist(), strict=True)
+    return [(inputs[a:b], found[a:b] - start) for (a, b), start in segments]
+
+
+def _walk(keys: Tensor, wanted: Tensor, position: Tensor, count: int) -> Pair:
+    """For each line the `count` cells from `wanted` (L, V) on: whether each is there, and at which row.
+
+    position: (L, V) first row whose key is at least `wanted`. Gives two flat tensors in the order line, step, V.
+    """
     padded = torch.cat((keys, keys.new_full((1,), -1)))
     matches, positions = [], []
-    for _ in range(width):
-        is_match = padded.take(position) == wanted
+    for _ in range(count):
+        is_match = padded.index_select(0, position.flatten()).view_as(wanted) == wanted
         matches.append(is_match)
         positions.append(position)
         # Where this cell was there, the next one in x can only be the next row.
         position = position + is_match
         wanted = wanted + 1
-    # (lines, width, V), flat: kernel offsets in order; the first line begins at the centre, which is left out
-    skipped = (radius[2] + 1) * len(keys)
-    is_pair = torch.stack(matches, 1).flatten()[skipped:]
-    found = _true_positions(is_pair)
-    inputs = torch.stack(positions, 1).flatten()[skipped:].index_select(0, found)
-    offset_count = len(lines) * width - radius[2] - 1
-    bounds = torch.searchsorted(found, torch.arange(offset_count + 1, device=keys.device) * len(keys)).tolist()
-    outputs = found - torch.repeat_interleave(
-        torch.arange(offset_count, device=keys.device) * len(keys),
-        torch.tensor([b - a for a, b in pairwise(bounds)], device=keys.device),
-        output_size=len(found),
-    )
-    return [(inputs[a:b], outputs[a:b]) for a, b in pairwise(bounds)]
+    if not matches:
+        return wanted.new_zeros(0, dtype=torch.bool), wanted.new_zeros(0)
+    return torch.stack(matches, 1).flatten(), torch.stack(positions, 1).flatten()
 
 
 def strided_pairs(sites: Sites, spec: ConvolutionSpec) -> tuple[Sites, IndexPairs]:

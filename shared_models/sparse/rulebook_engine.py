@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from shared_models.sparse.engine import Plan, SparseEngine, check_convolution
 from shared_models.sparse.index_pairs import IndexPairs, strided_pairs, submanifold_pairs
 from shared_models.sparse.sites import ConvolutionSpec, Sites
+from shared_models.sparse.workspace import scratch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,11 @@ class RulebookPlan(Plan):
     """The index pairs of one convolution."""
 
     pairs: IndexPairs
+
+    @property
+    def centre(self) -> int | None:
+        """The kernel offset through which every row meets itself, if there is one."""
+        return self.spec.volume // 2 if self.spec.is_submanifold else None
 
 
 class RulebookEngine(SparseEngine):
@@ -50,40 +56,48 @@ class _RulebookConvolution(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, plan: RulebookPlan) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.plan = plan
-        slices = weight.flatten(1, 3).permute(1, 2, 0).contiguous()
-        return _gather_multiply_add(features, slices, plan.pairs, len(plan.outputs))
+        kernels = weight.flatten(1, 3).permute(1, 2, 0)
+        return _gather_multiply_add(features, kernels, plan.pairs, len(plan.outputs), plan.centre)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, weight = ctx.saved_tensors
-        pairs: IndexPairs = ctx.plan.pairs
+        plan: RulebookPlan = ctx.plan
         grad_features = grad_weight = None
         if ctx.needs_input_grad[0]:
-            slices = weight.flatten(1, 3).permute(1, 0, 2).contiguous()
-            grad_features = _gather_multiply_add(grad, slices, pairs.swapped(), len(features))
+            kernels = weight.flatten(1, 3).permute(1, 0, 2)
+            grad_features = _gather_multiply_add(grad, kernels, plan.pairs.swapped(), len(features), plan.centre)
         if ctx.needs_input_grad[1]:
-            grad_weight = _weight_gradient(features, grad, pairs, weight)
+            grad_weight = _weight_gradient(features, grad, plan.pairs, weight)
         return grad_features, grad_weight, None
 
 
-def _gather_multiply_add(features: Tensor, slices: Tensor, pairs: IndexPairs, row_count: int) -> Tensor:
-    """(row_count, C_out): sum over pairs of input row (C_in) times its offset's slice of `slices` (K, C_in, C_out)."""
-    result = features.new_zeros((row_count, slices.shape[2]))
-    # Buffers the size of the largest offset are used again for each: they stay in the processor's cache.
-    gathered = features.new_empty((pairs.largest_segment, slices.shape[1]))
-    products = features.new_empty((pairs.largest_segment, slices.shape[2]))
-    for offset, inputs, outputs in pairs.segments():
-        count = len(inputs)
-        torch.index_select(features, 0, inputs, out=gathered[:count])
-        torch.mm(gathered[:count], slices[offset], out=products[:count])
-        result.index_add_(0, outputs, products[:count])
+def _gather_multiply_add(
+    features: Tensor, kernels: Tensor, pairs: IndexPairs, row_count: int, centre: int | None
+) -> Tensor:
+    """(row_count, C_out): sum over pairs of input row (C_in) times its offset's kernel of (K, C_in, C_out)."""
+    by_offset = kernels.unbind(0)
+    if centre is None or len(features) == 0:
+        result = features.new_zeros((row_count, kernels.shape[2]))
+    else:
+        result = torch.mm(features, by_offset[centre])
+    # Buffers the size of the largest offset, used again for each, stay in the processor's cache.
+    gathered = scratch("gathered", features, pairs.largest_segment, kernels.shape[1])
+    products = scratch("products", features, pairs.largest_segment, kernels.shape[2])
+    for offset, inputs, outputs in pairs.segments:
+        if offset == centre:
+            continue
+        own_inputs, own_products = gathered[: len(inputs)], products[: len(inputs)]
+        torch.index_select(features, 0, inputs, out=own_inputs)
+        torch.mm(own_inputs, by_offset[offset], out=own_products)
+        result.index_add_(0, outputs, own_products)
     return result
 
 
 def _weight_gradient(features: Tensor, grad: Tensor, pairs: IndexPairs, weight: Tensor) -> Tensor:
     """Shaped as `weight`: for each kernel offset the sum over its pairs of output gradient times input row."""
     total = weight.new_zeros((pairs.offset_count, weight.shape[0], weight.shape[4]))
-    for offset, inputs, outputs in pairs.segments():
+    for offset, inputs, outputs in pairs.segments:
         torch.mm(grad.index_select(0, outputs).t(), features.index_select(0, inputs), out=total[offset])
     return total.permute(1, 0, 2).reshape(weight.shape)

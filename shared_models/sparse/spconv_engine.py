@@ -73,7 +73,7 @@ def pair_table(pairs: IndexPairs, row_count: int) -> tuple[Tensor, Tensor]:
     device = pairs.inputs.device
     table = torch.full((2, pairs.offset_count, row_count), -1, dtype=torch.int32, device=device)
     counts = torch.zeros(pairs.offset_count, dtype=torch.int32)
-    for offset, inputs, outputs in pairs.segments():
+    for offset, inputs, outputs in pairs.segments:
         counts[offset] = len(inputs)
         table[0, offset, : len(inputs)] = inputs
         table[1, offset, : len(outputs)] = outputs
