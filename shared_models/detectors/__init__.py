@@ -53,9 +53,11 @@ def build(
 
 def build_from_config(name: str, config: Any, engine: SparseEngine | None = None) -> Detector:
     """A detector of that configuration, in training mode, its weights drawn from torch's current generator."""
+    from shared_models.detectors.initialise import he_initialise
     from shared_models.sparse import create_engine
 
     detector: Detector = load(DETECTORS, "detector", name)(config, engine or create_engine())
+    he_initialise(detector)
     return detector
 
 

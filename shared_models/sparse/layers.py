@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from math import sqrt
+
 import torch
 from torch import Tensor, nn
 
 from shared_models.sparse.engine import Plan, SparseEngine
 from shared_models.sparse.sites import ConvolutionSpec
+
+# Of a kernel's cells, those that are active in a driving scan: 16 to 55 % in the stages of a KITTI frame.
+ACTIVE_SHARE = 0.4
 
 
 class SparseConvolution(nn.Module):
@@ -19,7 +24,9 @@ class SparseConvolution(nn.Module):
         super().__init__()
         self.spec = spec
         self.weight = nn.Parameter(torch.empty(out_channels, *spec.kernel, in_channels))
-        nn.init.kaiming_normal_(self.weight.view(out_channels, -1), nonlinearity="relu")
+        # He et al., ICCV 2015, equation 10, with the neighbours that are there instead of the kernel's volume.
+        active = max(1.0, spec.volume * ACTIVE_SHARE)
+        nn.init.normal_(self.weight, std=sqrt(2.0 / (in_channels * active)))
 
     def forward(self, features: Tensor, plan: Plan, engine: SparseEngine) -> Tensor:
         """(V_out, C_out) from (V_in, C_in)."""

@@ -9,6 +9,7 @@ import torch
 
 from shared_models.detectors import DETECTORS, SETTINGS, build, default_config
 from shared_models.errors import BackboneMismatchError, InvalidValueError, UnknownNameError
+from shared_models.sparse.tensor import collate
 
 BEV_CELLS = {"kitti": (2, 200, 176), "waymo": (2, 188, 188), "small": (2, 100, 88), "tiny": (2, 50, 44)}
 
@@ -46,6 +47,15 @@ def test_features_go_in_and_boxes_come_out(detector) -> None:
     assert found.class_names == ("Car", "Pedestrian", "Cyclist")
     assert bool((found.scores[1:] <= found.scores[:-1]).all())
     assert bool(torch.isfinite(found.boxes).all())
+
+
+def test_fresh_weights_tell_scans_apart(detector) -> None:
+    """Otherwise a comparison of untrained detections could not fail."""
+    with torch.inference_mode():
+        one, other = (detector.extract(scan(detector, 3000, seed)) for seed in (1, 2))
+        bev = [detector.first_stage(collate([scene.grid])).bev for scene in (one, other)]
+    assert 0.1 < float(bev[0].std()) < 10
+    assert float((bev[0] - bev[1]).abs().mean()) > 0.1 * float(bev[0].std())
 
 
 def test_a_batch_gives_what_its_scenes_give_alone(detector) -> None:
