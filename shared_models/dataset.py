@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
+from shared_models.errors import ConfigError
 from shared_models.records import Frame
 
 
 class Dataset(ABC):
-    """LiDAR frames that can be asked for one by one, in any order."""
+    """LiDAR frames that can be asked for one by one, in any order.
+
+    is_generated: made from settings (`generate`) instead of read from files.
+    """
+
+    is_generated: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -21,6 +27,16 @@ class Dataset(ABC):
         Raises:
             DatasetError: the folder or the split is missing or malformed.
         """
+
+    @classmethod
+    def generate(cls, root: Path | None, split: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Self:
+        """A generated dataset: `settings` first, then those of the folder, if there is one, then `defaults`.
+
+        Raises:
+            ConfigError: an unknown or wrong setting, or the dataset is not generated.
+            DatasetError: the folder or the split is missing or malformed.
+        """
+        raise ConfigError(f"{cls.__name__} is read from a folder, not generated")
 
     @property
     @abstractmethod

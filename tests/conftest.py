@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +41,12 @@ def _shared_folder(name: str) -> Path:
 def kitti_root() -> Path:
     """The folder with real KITTI frames (training/, testing/, ImageSets/)."""
     return _shared_folder("data/kitti")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """`shared_data("pandaset_002")` gives the folder of a real sample, or skips the test."""
+    return lambda name: _shared_folder(f"data/{name}")
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 from shared_models.records.detections import Detections
 from shared_models.records.encoded import EncodedScene, SceneManifest
 from shared_models.records.features import GridFeatures, SceneFeatures, SetFeatures
-from shared_models.records.frame import CameraCalibration, Frame, ObjectLabels
+from shared_models.records.frame import CameraCalibration, CameraImage, Frame, ObjectLabels
 
 __all__ = [
     "CameraCalibration",
+    "CameraImage",
     "Detections",
     "EncodedScene",
     "Frame",

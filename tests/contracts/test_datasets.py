@@ -8,11 +8,21 @@ import pytest
 from shared_models.dataset import Dataset
 from shared_models.datasets import DATASETS, open_dataset
 from shared_models.errors import DatasetError, NotFoundError, UnknownNameError
+from tests.sample_folders import small_folders
+
+
+@pytest.fixture
+def make_simulated(tmp_path):
+    def make():
+        (tmp_path / "simulated.toml").write_text("drives = 2\nframes_per_drive = 2\n")
+        return tmp_path
+
+    return make
 
 
 @pytest.fixture(params=sorted(DATASETS))
-def dataset(request, make_kitti) -> Dataset:
-    roots = {"kitti": make_kitti}
+def dataset(request, make_kitti, make_simulated, tmp_path) -> Dataset:
+    roots = {"kitti": make_kitti, "simulated": make_simulated, **small_folders(tmp_path)}
     if request.param not in roots:
         pytest.fail(f"add a small {request.param!r} folder to this fixture")
     return open_dataset(request.param, roots[request.param]())
