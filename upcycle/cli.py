@@ -27,6 +27,11 @@ COMMANDS = {
         help="Compare this build's detector with reference outputs, stage by stage.",
         extra="dev",
     ),
+    "data": Entry(
+        target="upcycle.data:app",
+        help="List, draw, export and measure the frames of any dataset, simulated or real.",
+        extra="plot",
+    ),
     "demo": Entry(
         target="upcycle.demo:app",
         help="Run a server and two vehicles on this machine and compare their detections.",

@@ -66,6 +66,18 @@ def test_whole_demonstration_with_real_processes(tmp_path: Path, make_kitti) -> 
     assert "untrained" in results["weights"]
 
 
+def test_without_kitti_the_fleet_is_simulated_and_says_so(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(demo_module, "SIMULATED", "simulated,drives=1,frames_per_drive=2")
+    file = tmp_path / "demo.json"
+    result = CliRunner().invoke(app, ["--setting", "tiny", "--codec", "float32", "--json", str(file)])
+    assert result.exit_code == 0
+    assert "4 simulated frames sent by 2 vehicles" in result.stdout
+    results = json.loads(file.read_text())
+    assert results["is_simulated"] is True
+    assert results["frames_stored"] == 4
+    assert results["detections_max_abs_diff"] == {"float32": 0.0}
+
+
 def test_a_broken_frame_is_a_problem_and_the_others_arrive(tmp_path: Path, make_kitti) -> None:
     root = make_kitti(training=3, testing=1)
     (root / "training/velodyne/000001.bin").write_bytes(b"123")

@@ -37,6 +37,7 @@ def test_difference_is_the_largest_of_box_turn_and_score() -> None:
 def test_summary_by_codec_keeps_the_worst() -> None:
     def scene(codec: str, size: int, difference: float, unmatched: int) -> SceneComparison:
         return SceneComparison(
+            vehicle_id="v",
             frame_id="f",
             codec=codec,
             payload_bytes=size,
