@@ -24,16 +24,9 @@ setup: $(READY) ## build .venv with the pinned packages (PYTHON=... chooses the 
 $(READY): pyproject.toml constraints.txt deploy/setup.sh
 	bash deploy/setup.sh
 
-demo: ## run server and vehicles on this machine: make demo KITTI=DIR
-	@if [ -z "$(KITTI)" ]; then \
-	  echo "demo: KITTI is not set. There is no simulated world yet, so the demonstration needs real scans:" >&2; \
-	  echo "demo: the folder of KITTI's object detection data that holds training/ or testing/. For example:" >&2; \
-	  echo "demo:   make demo KITTI=../shared/data/kitti" >&2; \
-	  exit 2; \
-	fi
-	@if [ ! -d "$(KITTI)" ]; then echo "demo: KITTI=$(KITTI) is not a folder" >&2; exit 2; fi
-	@$(MAKE) --no-print-directory setup
-	$(BIN)/upcycle demo --kitti "$(KITTI)" $(DEMO_OPTIONS)
+demo: $(READY) ## server and two vehicles on this machine, simulated; real scans with KITTI=DIR
+	@if [ -n "$(KITTI)" ] && [ ! -d "$(KITTI)" ]; then echo "demo: KITTI=$(KITTI) is not a folder" >&2; exit 2; fi
+	$(BIN)/upcycle demo $(if $(KITTI),--kitti "$(KITTI)") $(DEMO_OPTIONS)
 
 test: lint types imports tests ## everything that must hold before a change is taken
 

@@ -8,7 +8,7 @@ COPY shared_models shared_models
 COPY protos protos
 COPY vehicle_client vehicle_client
 COPY upcycle upcycle
-RUN PIP_CONSTRAINT=constraints.txt pip install '.[vehicle]' \
+RUN PIP_CONSTRAINT=constraints.txt pip install '.[vehicle,sim]' \
     && useradd --system --uid 10001 --create-home upcycle \
     && install -d -o upcycle -g upcycle /var/lib/upcycle
 

@@ -32,6 +32,7 @@ class SceneComparison:
     decode_s, heads_s: seconds on the server.
     """
 
+    vehicle_id: str
     frame_id: str
     codec: str
     payload_bytes: int
@@ -72,6 +73,7 @@ def _compare_scene(archive: SceneArchive, detector: Detector, stored: StoredScen
     ended_s = time.perf_counter()
     pairs = match(own, found)
     return SceneComparison(
+        vehicle_id=stored.manifest.vehicle_id,
         frame_id=stored.manifest.frame_id,
         codec=stored.manifest.codec,
         payload_bytes=len(payload),

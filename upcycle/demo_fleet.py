@@ -15,7 +15,6 @@ from typing import Any
 
 from shared_models.errors import OperatorError, StorageError
 
-START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 # A drive that refused some frame or scene ends with 1 and a complete report: it is shown, not hidden.
 FINISHED = (0, 1)
@@ -25,7 +24,8 @@ FINISHED = (0, 1)
 class Fleet:
     """What to run.
 
-    root, dataset: the frames; vehicle i of n plays every n-th of them.
+    dataset, root: the frames. With a folder, vehicle i of n plays every n-th of them; without one, each vehicle
+        drives in a simulated world of its own.
     detector_options: `--detector`, `--checkpoint`, ... as the vehicles' command line takes them.
     backbone_hash: the one that the server accepts.
     codecs: each frame is sent once with each.
@@ -33,12 +33,12 @@ class Fleet:
     folder: for the server's data, the vehicles' state, reports and logs.
     """
 
-    root: Path
     folder: Path
     detector_options: tuple[str, ...]
     backbone_hash: str
     codecs: tuple[str, ...]
-    dataset: str = "kitti"
+    dataset: str = "simulated"
+    root: Path | None = None
     vehicle_count: int = 2
     threads: int = 1
 
@@ -88,8 +88,10 @@ class Fleet:
 
     def _start_vehicle(self, number: int, address: str) -> subprocess.Popen[str]:
         name = f"vehicle-{number}"
-        command = ["vehicle", "replay", "--dataset", self.dataset, "--root", str(self.root), "--server", address]
-        command += ["--vehicle-id", name, "--shard", f"{number}/{self.vehicle_count}", "--threads", str(self.threads)]
+        command = ["vehicle", "replay", "--dataset", self.dataset, "--server", address, "--vehicle-id", name]
+        if self.root is not None:
+            command += ["--root", str(self.root), "--shard", f"{number}/{self.vehicle_count}"]
+        command += ["--threads", str(self.threads)]
         command += ["--state", str(self.folder / name), "--report", str(self._report(number)), *self.detector_options]
         command += [part for codec in self.codecs for part in ("--codec", codec)]
         return self._start(command, name, stdout=subprocess.DEVNULL)

@@ -32,8 +32,10 @@ def vehicle() -> None:
 
 
 Server = Annotated[str, typer.Option("--server", metavar="HOST:PORT", help="The server's ingest address.")]
-Root = Annotated[Path, typer.Option("--root", help="Folder of the dataset.")]
-DatasetName = Annotated[str, typer.Option("--dataset", help="Kind of the dataset.")]
+Root = Annotated[Path | None, typer.Option("--root", help="Folder of the dataset; simulated data need none.")]
+DatasetName = Annotated[
+    str, typer.Option("--dataset", help="Kind of the dataset; settings of simulated data follow: simulated,domain=usa.")
+]
 Split = Annotated[str, typer.Option("--split", help="all, or one of the dataset's splits: train, val, test, ...")]
 DetectorName = Annotated[
     str | None, typer.Option("--detector", help="second_iou or pv_rcnn; a checkpoint knows its own.")
@@ -62,8 +64,8 @@ Report = Annotated[Path | None, typer.Option("--report", help="Write everything 
 @app.command()
 def replay(
     server: Server,
-    root: Root,
     dataset: DatasetName = "kitti",
+    root: Root = None,
     split: Split = "all",
     detector: DetectorName = None,
     setting: Setting = None,

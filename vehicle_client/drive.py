@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ class DriveConfig:
     """What is driven, as whom, and where to.
 
     server: HOST:PORT of the ingest service.
-    root, dataset, split: the frames, see `shared_models.datasets`.
+    dataset, root, split: the frames, see `shared_models.datasets.open_dataset`; simulated ones need no folder.
     vehicle_id: name under which the scenes are sent.
     state: folder for the outbox and the kept detections.
     codecs: each frame is sent once with each.
@@ -41,7 +42,7 @@ class DriveConfig:
     """
 
     server: str
-    root: Path
+    root: Path | None = None
     dataset: str = "kitti"
     split: str = "all"
     vehicle_id: str = "vehicle"
@@ -54,6 +55,10 @@ class DriveConfig:
 
     def __post_init__(self) -> None:
         check.name("DriveConfig", "vehicle_id", self.vehicle_id)
+
+    def world(self) -> dict[str, Any]:
+        """Settings of simulated data where none are given: streets that follow from the vehicle's name."""
+        return {"seed": zlib.crc32(self.vehicle_id.encode())}
 
     def pipeline(self) -> PipelineConfig:
         """The pipeline's part of this configuration."""
@@ -117,7 +122,8 @@ class Drive:
         self._config = config
         self._extractor = Extractor(detector, config.extractor)
         self._pipeline_config = config.pipeline()
-        self.sensor = ReplaySensor(open_dataset(config.dataset, config.root, config.split), config.replay)
+        dataset = open_dataset(config.dataset, config.root, config.split, config.world())
+        self.sensor = ReplaySensor(dataset, config.replay)
 
     def run(self, on_outcome: Progress = lambda outcome, waiting: None) -> DriveResult:
         """Replay, extract, encode and send everything; blocks until the server has it all, or Ctrl-C.

@@ -23,7 +23,7 @@ VEHICLES = 2
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
     text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
-    return yaml.safe_load(interpolated(text, {"KITTI": "/host/kitti", "RATE_HZ": "0"}))
+    return yaml.safe_load(interpolated(text, {"WORLD": "simulated,drives=1,frames_per_drive=3", "RATE_HZ": "0"}))
 
 
 def interpolated(text: str, environment: dict[str, str]) -> str:
@@ -86,10 +86,11 @@ def running_server(compose: dict[str, Any], data: Path) -> Iterator[str]:
             assert process.wait(timeout=TIMEOUT_S) == 0, log.read_text()
 
 
-def test_services_run_as_written_and_nothing_is_lost(compose, make_kitti, tmp_path: Path):
+@pytest.mark.parametrize("service", ["vehicle", "vehicle-kitti"])
+def test_services_run_as_written_and_nothing_is_lost(service: str, compose, make_kitti, tmp_path: Path):
     frames = 3
     root, data = make_kitti(training=2, testing=1), tmp_path / "data"
-    server, vehicle = compose["services"]["server"], compose["services"]["vehicle"]
+    server, vehicle = compose["services"]["server"], compose["services"][service]
     with running_server(compose, data) as port:
         check = run(command(server["healthcheck"]["test"][1:], {"50051": port}))
         assert check.returncode == 0, check.stderr
@@ -141,10 +142,11 @@ def test_a_vehicle_waits_for_a_healthy_server(compose):
     assert compose["services"]["vehicle"]["depends_on"]["server"]["condition"] == "service_healthy"
 
 
-def test_without_kitti_compose_says_what_to_set():
-    text = (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
-    with pytest.raises(AssertionError, match="KITTI must be set: set KITTI to the folder"):
-        interpolated(text, {})
+def test_real_scans_are_a_profile_of_their_own(compose):
+    """So that nothing has to be set for a simulated fleet."""
+    assert "profiles" not in compose["services"]["vehicle"]
+    assert compose["services"]["vehicle-kitti"]["profiles"] == ["kitti"]
+    assert ":?" not in (REPOSITORY / "docker-compose.yml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["server", "vehicle"])
@@ -152,7 +154,8 @@ def test_images_are_small_and_without_rights(compose, name):
     service = compose["services"][name]
     text = dockerfile(service)
     assert re.search(r"^USER (?!root|0)\w+$", text, re.M)
-    assert f"pip install '.[{name}]'" in text
+    extras = {"server": "server", "vehicle": "vehicle,sim"}[name]
+    assert f"pip install '.[{extras}]'" in text
     assert "PIP_CONSTRAINT=constraints.txt" in text
     assert service["cap_drop"] == ["ALL"]
     copied = [word for line in re.findall(r"^COPY (.*)$", text, re.M) for word in line.split()[:-1]]

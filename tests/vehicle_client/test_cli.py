@@ -96,7 +96,7 @@ def test_being_stopped_ends_with_130_and_a_report(replay, detector, tmp_path: Pa
         (("--shard", "2/2"), ConfigError, "ReplayConfig"),
         (("--rate", "-1"), ConfigError, "rate_hz"),
         (("--codec", "int9"), UnknownNameError, "known: float16, float32, int4, int8"),
-        (("--dataset", "kitty"), UnknownNameError, "known: kitti"),
+        (("--dataset", "kitty"), UnknownNameError, "unknown dataset 'kitty'; known: "),
         (("--guard", "cloak"), UnknownNameError, "known: none"),
     ],
 )
