@@ -17,6 +17,11 @@ from shared_models.sparse.engine import Plan, SparseEngine, check_convolution
 from shared_models.sparse.index_pairs import IndexPairs, strided_pairs, submanifold_pairs
 from shared_models.sparse.sites import ConvolutionSpec, Sites
 
+_HOW_TO_INSTALL = (
+    "the spconv engine needs spconv 2.3.8 with CUDA: pip install 'upcycle-fleet[cu126]', "
+    "or choose the rulebook engine, which needs nothing"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpconvPlan(Plan):
@@ -38,12 +43,12 @@ class SpconvEngine(SparseEngine):
     def __init__(self) -> None:
         try:
             from spconv.core import ConvAlgo
+            from spconv.cppconstants import CPU_ONLY_BUILD
             from spconv.pytorch import functional
         except ImportError as error:
-            raise MissingDependencyError(
-                "the spconv engine needs spconv 2.3.8 with CUDA: pip install 'upcycle-fleet[cu126]', "
-                "or choose --engine rulebook, which needs nothing"
-            ) from error
+            raise MissingDependencyError(f"spconv is not installed; {_HOW_TO_INSTALL}") from error
+        if CPU_ONLY_BUILD:
+            raise MissingDependencyError(f"the installed spconv was built without CUDA; {_HOW_TO_INSTALL}")
         self._functional: Any = functional
         self._algorithm: Any = ConvAlgo.Native
 
