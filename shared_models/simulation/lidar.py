@@ -19,7 +19,7 @@ from shared_models.simulation.sensors import Sensor, Weather
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
-GLASS_RETURNS, GLASS_ABSORBS = 0.08, 0.47  # shares of the pulses on a car's window; the rest passes
+GLASS_RETURNS, GLASS_ABSORBS = 0.08, 0.40  # shares of the pulses on a car's window; the rest passes
 MAX_PANES: Final = 3
 WINDOW_LOSES: Final = 0.55  # share of the pulses on a building's window that is mirrored away
 EASILY_SEEN: Final = 0.05  # share of the pulse at which two of three returns are noticed
@@ -29,7 +29,7 @@ INTENSITY_NOISE: Final = 0.25  # standard deviation from pulse to pulse, as a sh
 INTENSITY_FLOOR: Final = 0.04  # noise of the weakest returns; most of KITTI's beyond 50 m read 0
 UNMEASURED: Final = 0.05  # share of returns with intensity 0
 DIMMING_FROM_M: Final = 16.0
-MIRRORING: Final = 0.45  # share of the pulses that paint loses when they graze it
+MIRRORING: Final = 0.20  # share of the pulses that paint loses when they graze it
 CELL_M: Final = 5.0  # surfaces that belong to no object vary from cell to cell
 
 
