@@ -7,7 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -81,15 +81,31 @@ class Detector(nn.Module, ABC):
     def backbone_hash(self) -> str:
         """SHA-256 (hex) over configuration, names, shapes and float32 values of everything before the cut.
 
-        Worked out again only after a parameter was written to.
+        Remembered only while that part is frozen (evaluation mode, no gradients): an optimiser may write to parameters
+        in ways that leave no trace.
         """
         state = self.vehicle_state()
-        if any(value.is_inference() for value in state.values()):
-            return _hash_state(self.vehicle_config(), state)  # such tensors do not tell when they were written to
-        versions = tuple((name, value.data_ptr(), value._version) for name, value in state.items())
-        if self._hash is None or self._hash[0] != versions:
-            self._hash = (versions, _hash_state(self.vehicle_config(), state))
-        return self._hash[1]
+        if self._is_frozen() and self._hash is not None and self._hash[0] == _traces(state):
+            return self._hash[1]
+        digest = _hash_state(self.vehicle_config(), state)
+        self._hash = (_traces(state), digest) if self._is_frozen() else None
+        return digest
+
+    def train(self, mode: bool = True) -> Self:
+        """As in torch; training forgets the remembered hash."""
+        if mode:
+            self._hash = None
+        return super().train(mode)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As in torch; parameters that may change forget the remembered hash."""
+        if requires_grad:
+            self._hash = None
+        return super().requires_grad_(requires_grad)
+
+    def _is_frozen(self) -> bool:
+        parameters = (value for name, value in self.named_parameters() if name.startswith(self.vehicle_parts))
+        return not self.training and not any(parameter.requires_grad for parameter in parameters)
 
     def check_scenes(self, scenes: Sequence[SceneFeatures], shape: tuple[int, int, int], channels: int) -> None:
         """Every scene comes from this detector's backbone and has its map shape and channels."""
@@ -106,6 +122,11 @@ class Detector(nn.Module, ABC):
                     f"scene {number} of the batch: expected (layer, map, channels) "
                     f"{(self.split_layer, shape, channels)}, got {actual}"
                 )
+
+
+def _traces(state: dict[str, Tensor]) -> tuple[Any, ...]:
+    """What shows most writes to a tensor: where it lies and how often it was written to."""
+    return tuple((name, v.data_ptr(), None if v.is_inference() else v._version) for name, v in state.items())
 
 
 def _hash_state(config: dict[str, Any], state: dict[str, Tensor]) -> str:

@@ -24,6 +24,8 @@ from shared_models.detectors.second_iou import SecondIou
 from shared_models.errors import DatasetError, InvalidValueError
 from shared_models.sparse.tensor import SparseFeatures
 
+# What a sparse stage (with "num") and a sampled dense stage (with "index") consist of.
+_PARTS = {"num": ("coords_sorted_crc", "row", "features", "sum", "abs"), "index": ("value", "shape", "sum", "abs")}
 SPARSE_STAGES = ("conv1", "conv2", "conv3", "conv4", "conv_out")
 
 
@@ -65,19 +67,39 @@ def read_case(folder: Path) -> ParityCase:
         raise DatasetError(f"{error.filename}: missing; a parity case has points.npy and expected.npz") from error
     except (OSError, ValueError, EOFError, zlib.error) as error:
         raise DatasetError(f"{folder}: points.npy or expected.npz cannot be read: {error}") from error
+    _check_expected(folder / "expected.npz", expected)
     if points.ndim != 2 or points.shape[1] != 4 or points.dtype != np.float32:
         raise DatasetError(f"{folder / 'points.npy'}: expected (N, 4) float32, got {points.shape} {points.dtype}")
     return ParityCase(points=points, expected=expected)
 
 
+def _check_expected(path: Path, expected: dict[str, NDArray[Any]]) -> None:
+    """Every stage has all its arrays, and sampled positions lie inside it."""
+    for key in expected:
+        stage, _, part = key.rpartition(".")
+        if part not in _PARTS:
+            continue
+        missing = [name for name in _PARTS[part] if f"{stage}.{name}" not in expected]
+        if missing:
+            raise DatasetError(f"{path}: stage {stage} has {part} but lacks {', '.join(missing)}")
+        size = int(expected[key]) if part == "num" else int(np.prod(expected[f"{stage}.shape"], dtype=np.int64))
+        positions = expected[f"{stage}.row" if part == "num" else key]
+        if positions.size and not 0 <= int(positions.min()) <= int(positions.max()) < size:
+            raise DatasetError(f"{path}: stage {stage} has {size} positions, its samples reach to {positions.max()}")
+
+
 def compare(detector: AnchorDetector, case: ParityCase) -> list[StageResult]:
-    """Every stage that the case has, in the order of the forward pass."""
+    """Every stage that the case has and the detector computes, in the order of the forward pass.
+
+    Raises:
+        InvalidValueError: there is none after the voxels, so that nothing of the network would be compared.
+    """
     device = next(detector.parameters()).device
     points = torch.from_numpy(case.points).to(device)
     with torch.inference_mode():
         results = list(_compare_all(detector, points, case.expected))
-    if not results:
-        raise InvalidValueError("the parity case has no stage that this detector knows")
+    if all(result.stage == "voxels" for result in results):
+        raise InvalidValueError(f"the parity case has no stage that a {detector.name} computes from the voxels on")
     return results
 
 
@@ -117,8 +139,8 @@ def _dense_stages(
             yield "rcnn_cls", refined.logits[None, :, None]
             yield "rcnn_boxes", refined.boxes[None]
     if isinstance(detector, SecondIou) and rois is not None:
+        # It scores its proposals and leaves them where they are: their boxes would only be compared with themselves.
         yield "rcnn_cls", detector.roi_head(first.bev[0], rois)[None, :, None]
-        yield "rcnn_boxes", rois[None]  # SECOND-IoU scores its proposals and leaves them where they are
 
 
 def _compare_voxels(cells: SparseFeatures, expected: dict[str, NDArray[Any]]) -> Iterator[StageResult]:

@@ -61,7 +61,11 @@ def _open(checkpoint: Path, engine: str, device: str, threads: int | None) -> An
     from shared_models.errors import DeviceError, InvalidValueError
     from shared_models.sparse import create_engine
 
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise DeviceError(f"device {device!r} is none that torch knows; use cpu or cuda") from error
+    if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(f"device {device}: torch {torch.__version__} sees no CUDA device; try --engine rulebook")
     if threads is not None:
         torch.set_num_threads(threads)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import mul
 
 import torch
 from torch import Tensor, nn
+
+from shared_models.errors import InvalidValueError
+from shared_models.records import check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +20,7 @@ class BevConfig:
     layer_counts: convolutions after the first of each block.
     strides: of each block against the one before.
     channels: width of each block.
-    upsample_strides: that bring each block back to the first one's resolution.
+    upsample_strides: that bring each block back to the resolution of the map.
     upsample_channels: width of each block's share of the output.
     """
 
@@ -25,6 +29,20 @@ class BevConfig:
     channels: tuple[int, ...] = (128, 256)
     upsample_strides: tuple[int, ...] = (1, 2)
     upsample_channels: tuple[int, ...] = (256, 256)
+
+    def __post_init__(self) -> None:
+        names = ("layer_counts", "strides", "channels", "upsample_strides", "upsample_channels")
+        check.entries("BevConfig", 8, **{name: getattr(self, name) for name in names})
+        check.count("BevConfig", "layer_counts", self.layer_counts, 64, low=0)
+        check.count("BevConfig", "strides", self.strides, 16)
+        check.count("BevConfig", "channels", self.channels, check.MAX_WIDTH)
+        check.count("BevConfig", "upsample_channels", self.upsample_channels, check.MAX_WIDTH)
+        expected = tuple(accumulate(self.strides, mul))
+        if self.upsample_strides != expected:
+            raise InvalidValueError(
+                f"BevConfig.upsample_strides: expected {expected}, the strides multiplied up, "
+                f"got {self.upsample_strides}"
+            )
 
     @property
     def out_channels(self) -> int:

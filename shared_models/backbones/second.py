@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from shared_models.records import check
 from shared_models.sparse.engine import SparseEngine
 from shared_models.sparse.layers import SparseBlock
 from shared_models.sparse.sites import ConvolutionSpec, Triple
@@ -29,6 +30,10 @@ class BackboneConfig:
 
     stage_channels: tuple[int, int, int, int] = (16, 32, 64, 64)
     out_channels: int = 128
+
+    def __post_init__(self) -> None:
+        check.count("BackboneConfig", "stage_channels", self.stage_channels, check.MAX_WIDTH)
+        check.count("BackboneConfig", "out_channels", self.out_channels, check.MAX_WIDTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

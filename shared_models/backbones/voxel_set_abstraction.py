@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from shared_models.backbones.second import DOWNSAMPLING, BackboneConfig, BackboneStages
 from shared_models.backbones.voxelizer import VoxelConfig
+from shared_models.errors import InvalidValueError
 from shared_models.geometry.interpolation import interpolate_bev
 from shared_models.geometry.sampling import farthest_point_sampling
-from shared_models.records import SetFeatures
+from shared_models.precision import full_precision
+from shared_models.records import SetFeatures, check
 from shared_models.sets.set_abstraction import GroupingConfig, SetAbstraction
 from shared_models.sparse.arrival import ranks_after, ranks_of
 from shared_models.sparse.tensor import SparseFeatures
@@ -26,6 +28,10 @@ class StageGrouping:
 
     stage: str
     grouping: GroupingConfig
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGE_STRIDES:
+            raise InvalidValueError(f"StageGrouping.stage: expected {', '.join(STAGE_STRIDES)}, got {self.stage!r}")
 
 
 _WIDE = ((64, 64), (64, 64))
@@ -52,6 +58,11 @@ class SetAbstractionConfig:
         StageGrouping(stage="conv4", grouping=GroupingConfig(radii_m=(2.4, 4.8), neighbours=(16, 32), widths=_WIDE)),
     )
     fused_channels: int = 128
+
+    def __post_init__(self) -> None:
+        check.count("SetAbstractionConfig", "keypoint_count", self.keypoint_count, 65_536)
+        check.entries("SetAbstractionConfig", 16, stages=self.stages)
+        check.count("SetAbstractionConfig", "fused_channels", self.fused_channels, check.MAX_WIDTH)
 
     def gathered_channels(self, bev_channels: int) -> int:
         """Width before fusion (640 with KITTI's settings): BEV, raw points, then stages."""
@@ -95,7 +106,9 @@ class VoxelSetAbstraction(nn.Module):
             centres = self._voxel_centres(stage, STAGE_STRIDES[source.stage])
             order = orders[source.stage]
             parts.append(layer(keypoints, centres[order], stage.features[order]))
-        return SetFeatures(positions=keypoints.contiguous(), features=torch.cat(parts, 1))
+        return SetFeatures(
+            positions=keypoints.contiguous(), features=torch.cat([full_precision(part) for part in parts], 1)
+        )
 
     def fuse(self, gathered: Tensor) -> Tensor:
         """(K, fused_channels) from (K, gathered channels)."""

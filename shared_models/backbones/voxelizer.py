@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 from shared_models.errors import InvalidValueError
+from shared_models.records import check
 from shared_models.sparse.sites import Sites, Triple, coords_from_keys
 from shared_models.sparse.tensor import SparseFeatures
+
+# Cells on x, y and z; the Waymo setting has 1504, 1504 and 40.
+MAX_CELLS = (4096, 4096, 256)
+_CELL_TOLERANCE = 1e-3  # of a voxel, for sizes such as 0.1 that floats only approach
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,24 @@ class VoxelConfig:
     max_voxels: int = 40_000
     max_voxels_training: int = 16_000
     point_fields: tuple[str, ...] = ("x", "y", "z", "intensity")
+
+    def __post_init__(self) -> None:
+        check.number("VoxelConfig", "point_range_m", self.point_range_m, -10_000, 10_000)
+        check.number("VoxelConfig", "voxel_size_m", self.voxel_size_m, 0.001, 100)
+        sides = zip(self.point_range_m[:3], self.point_range_m[3:], self.voxel_size_m, MAX_CELLS, strict=True)
+        for axis, (low, high, size, most) in zip("xyz", sides, strict=True):
+            cells = (high - low) / size
+            if not 0.5 < cells < most + 0.5 or abs(cells - round(cells)) > _CELL_TOLERANCE:
+                raise InvalidValueError(
+                    f"VoxelConfig.point_range_m: expected a whole number of voxels on {axis}, 1 to {most}, "
+                    f"got {cells:g} ({low:g} to {high:g} m at {size:g} m)"
+                )
+        check.count("VoxelConfig", "max_points_per_voxel", self.max_points_per_voxel, 1024)
+        check.count("VoxelConfig", "max_voxels", self.max_voxels, 10_000_000)
+        check.count("VoxelConfig", "max_voxels_training", self.max_voxels_training, 10_000_000)
+        check.distinct_names("VoxelConfig", "point_fields", self.point_fields, 32)
+        if self.point_fields[:3] != ("x", "y", "z"):
+            raise InvalidValueError(f"VoxelConfig.point_fields: expected x, y, z first, got {self.point_fields}")
 
     @property
     def grid_shape(self) -> Triple:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from shared_models.geometry import box_coding
 from shared_models.geometry.boxes import limit_period
 from shared_models.heads.anchors import AnchorClass, make_anchors
+from shared_models.records import check
+from shared_models.precision import full_precision
 
 DIRECTION_BINS = 2
 BOX_CODE_SIZE = 7
@@ -31,6 +33,11 @@ class AnchorHeadConfig:
     )
     direction_offset_rad: float = 0.78539
     prior_probability: float = 0.01
+
+    def __post_init__(self) -> None:
+        check.distinct_names("AnchorHeadConfig", "classes", self.class_names, 64)
+        check.number("AnchorHeadConfig", "direction_offset_rad", self.direction_offset_rad, -10, 10)
+        check.number("AnchorHeadConfig", "prior_probability", self.prior_probability, 1e-6, 1 - 1e-6)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -81,12 +88,12 @@ class AnchorHead(nn.Module):
     def class_logits(self, predictions: AnchorPredictions) -> Tensor:
         """(B, N, K) logits of the N anchors."""
         flat = predictions.class_logits
-        return flat.reshape(flat.shape[0], len(self.anchors), len(self.config.classes))
+        return full_precision(flat.reshape(flat.shape[0], len(self.anchors), len(self.config.classes)))
 
     def decode(self, predictions: AnchorPredictions) -> Tensor:
         """(B, N, 7) boxes of the N anchors, heading from the direction bin, LiDAR frame."""
         batch_size = predictions.box_codes.shape[0]
-        codes = predictions.box_codes.reshape(batch_size, len(self.anchors), BOX_CODE_SIZE)
+        codes = full_precision(predictions.box_codes.reshape(batch_size, len(self.anchors), BOX_CODE_SIZE))
         boxes = box_coding.decode(codes, self.anchors.expand(batch_size, -1, -1))
         bins = predictions.direction_logits.reshape(batch_size, len(self.anchors), DIRECTION_BINS).argmax(2)
         return _with_heading(boxes, bins, self.config.direction_offset_rad)

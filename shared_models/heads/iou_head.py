@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shared_models.errors import InvalidValueError
 from shared_models.heads.fully_connected import fully_connected
+from shared_models.records import check
+from shared_models.precision import full_precision
 
 POOLING_FORMS = ("rotated", "openpcdet")
 
@@ -31,6 +34,13 @@ class IouHeadConfig:
     pooling: str = "rotated"
     align_corners: bool = True
 
+    def __post_init__(self) -> None:
+        check.count("IouHeadConfig", "grid_size", self.grid_size, 32)
+        check.count("IouHeadConfig", "widths", self.widths, check.MAX_WIDTH)
+        check.number("IouHeadConfig", "dropout", self.dropout, 0, 1)
+        if self.pooling not in POOLING_FORMS:
+            raise InvalidValueError(f"IouHeadConfig.pooling: expected {' or '.join(POOLING_FORMS)}, got {self.pooling!r}")
+
 
 class IouHead(nn.Module):
     """One IoU logit per proposal; names as in OpenPCDet's `roi_head`."""
@@ -51,9 +61,9 @@ class IouHead(nn.Module):
         """
         if len(boxes) == 0:
             return bev.new_zeros((0,))
-        pooled = self._pool(bev.detach(), boxes.detach()).flatten(1)[..., None]
+        pooled = self._pool(full_precision(bev.detach()), boxes.detach()).flatten(1)[..., None]
         logits: Tensor = self.iou_layers(self.shared_fc_layer(pooled))
-        return logits.flatten()
+        return full_precision(logits.flatten())
 
     def _pool(self, bev: Tensor, boxes: Tensor) -> Tensor:
         """(R, C, G, G) bilinear samples, first axis of the grid across the box, second along it."""

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from shared_models.geometry import box_coding
 from shared_models.geometry.boxes import rotate_points
 from shared_models.heads.fully_connected import fully_connected
+from shared_models.records import check
+from shared_models.precision import full_precision
 from shared_models.sets.set_abstraction import GroupingConfig, SetAbstraction
 
 
@@ -27,6 +29,11 @@ class RoiGridConfig:
     grouping: GroupingConfig = GroupingConfig(radii_m=(0.8, 1.6), widths=((64, 64), (64, 64)))
     widths: tuple[int, int] = (256, 256)
     dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        check.count("RoiGridConfig", "grid_size", self.grid_size, 16)
+        check.count("RoiGridConfig", "widths", self.widths, check.MAX_WIDTH)
+        check.number("RoiGridConfig", "dropout", self.dropout, 0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +66,10 @@ class RoiGridHead(nn.Module):
         pooled = self.roi_grid_pool_layer(points.flatten(0, 1), keypoints, features)
         pooled = pooled.view(len(boxes), -1, pooled.shape[1]).transpose(1, 2).reshape(len(boxes), -1, 1)
         shared = self.shared_fc_layer(pooled)
-        codes = self.reg_layers(shared).squeeze(2)
-        return Refinement(logits=self.cls_layers(shared).flatten(), codes=codes, boxes=_decode(codes, boxes))
+        codes = full_precision(self.reg_layers(shared).squeeze(2))
+        return Refinement(
+            logits=full_precision(self.cls_layers(shared).flatten()), codes=codes, boxes=_decode(codes, boxes)
+        )
 
     def grid_points(self, boxes: Tensor) -> Tensor:
         """(R, G^3, 3): points evenly spread in each box, x slowest and z fastest, LiDAR frame."""

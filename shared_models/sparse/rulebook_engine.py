@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from shared_models.precision import full_precision
 from shared_models.sparse.engine import Plan, SparseEngine, check_convolution
 from shared_models.sparse.index_pairs import IndexPairs, strided_pairs, submanifold_pairs
 from shared_models.sparse.sites import ConvolutionSpec, Sites
@@ -47,7 +48,10 @@ class RulebookEngine(SparseEngine):
         if not isinstance(plan, RulebookPlan):
             raise TypeError(f"the rulebook engine needs its own plan, got {type(plan).__name__}")
         check_convolution(features, weight, plan)
-        result: Tensor = _RulebookConvolution.apply(features, weight, plan)  # type: ignore[no-untyped-call]
+        # Mixed precision is left to the dense layers: sums over many neighbours stay in float32.
+        with torch.autocast(features.device.type, enabled=False):
+            features, weight = full_precision(features), full_precision(weight)
+            result: Tensor = _RulebookConvolution.apply(features, weight, plan)  # type: ignore[no-untyped-call]
         return result
 
 
@@ -62,6 +66,11 @@ class _RulebookConvolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        with torch.autocast(grad.device.type, enabled=False):
+            return _RulebookConvolution._gradients(ctx, grad)
+
+    @staticmethod
+    def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, weight = ctx.saved_tensors
         plan: RulebookPlan = ctx.plan
         grad_features = grad_weight = None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from shared_models.errors import DeviceError, MissingDependencyError
+from shared_models.precision import full_precision
 from shared_models.sparse.engine import Plan, SparseEngine, check_convolution
 from shared_models.sparse.index_pairs import IndexPairs, strided_pairs, submanifold_pairs
 from shared_models.sparse.sites import ConvolutionSpec, Sites
@@ -68,8 +69,12 @@ class SpconvEngine(SparseEngine):
         check_convolution(features, weight, plan)  # spconv reads past its arrays where rows are missing
         if len(plan.outputs) == 0 or len(plan.inputs) == 0:
             return features.new_zeros((len(plan.outputs), weight.shape[0]))
+        features, weight = full_precision(features), full_precision(weight)
         convolve = self._functional.indice_subm_conv if plan.spec.is_submanifold else self._functional.indice_conv
-        result: Tensor = convolve(features, weight, plan.pairs, plan.pair_counts, len(plan.outputs), self._algorithm)
+        with torch.autocast("cuda", enabled=False):
+            result: Tensor = convolve(
+                features, weight, plan.pairs, plan.pair_counts, len(plan.outputs), self._algorithm
+            )
         return result
 
 

@@ -98,6 +98,39 @@ def test_the_hash_covers_the_vehicles_part_alone() -> None:
         assert made.backbone_hash != before
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_training_changes_the_hash_however_it_writes(fused: bool) -> None:
+    made = build("second_iou", "tiny").requires_grad_(False)
+    frozen = made.backbone_hash
+    assert made.backbone_hash == frozen
+    made.requires_grad_().train()
+    assert made.backbone_hash == frozen
+    optimiser = torch.optim.AdamW(made.parameters(), lr=0.1, fused=fused)
+    made.backbone_3d(made.voxelize([scan(made, 500)]).cells).conv_out.features.square().sum().backward()
+    optimiser.step()
+    trained = made.backbone_hash
+    assert trained != frozen
+    assert made.eval().requires_grad_(False).backbone_hash == trained
+    made.requires_grad_()
+    made.backbone_3d.conv_input[0].weight.data.mul_(2.0)
+    assert made.backbone_hash not in (frozen, trained)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_mixed_precision_runs_and_stays_close(name: str) -> None:
+    made = build(name, "tiny", seed=1)
+    points = scan(made, 3000)
+    with torch.inference_mode():
+        exact = made.extract(points)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = made.extract(points)
+            found = made.detect(features)
+    assert features.grid.features.dtype == torch.float32
+    torch.testing.assert_close(features.grid.features, exact.grid.features)  # the sparse part keeps full precision
+    assert found.boxes.dtype == found.scores.dtype == torch.float32
+    assert len(found) > 0
+
+
 def test_the_hash_does_not_depend_on_inference_mode() -> None:
     with torch.inference_mode():
         made = build("second_iou", "tiny", seed=1)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from shared_models import detectors
-from shared_models.errors import DatasetError
+from shared_models.errors import DatasetError, InvalidValueError
 from shared_models.parity import ParityCase, compare, read_case
 
-STAGES = {"second_iou": 15, "pv_rcnn": 19}
+STAGES = {"second_iou": 14, "pv_rcnn": 19}
 
 
 def golden_detector(golden_root: Path, name: str):
@@ -60,6 +60,34 @@ def test_other_voxels_are_a_named_difference() -> None:
         "2 active sites here, 7 in the reference",
     ]
     assert all(math.isinf(r.relative_error) for r in results)
+
+
+def test_a_case_that_compares_nothing_of_the_network_is_refused() -> None:
+    detector = detectors.build("second_iou", "tiny")
+    rois = {"rois": np.zeros((1, 2, 7), np.float32), "rcnn_boxes": np.zeros((1, 2, 7), np.float32)}
+    with pytest.raises(InvalidValueError, match="no stage that a second_iou computes"):
+        compare(detector, ParityCase(points=np.zeros((1, 4), np.float32), expected=rois))
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        ({"x_conv1.num": np.int64(3), "x_conv1.features": np.zeros((1, 4))}, "lacks coords_sorted_crc, row, sum, abs"),
+        ({"dense_cls.index": np.array([5])}, "dense_cls has index but lacks value"),
+        (
+            {
+                f"a.{k}": np.array(v)
+                for k, v in {"index": [6], "value": [0], "shape": [2, 3], "sum": 0, "abs": 0}.items()
+            },
+            "6 positions, its samples reach to 6",
+        ),
+    ],
+)
+def test_incomplete_stages_are_named(tmp_path: Path, expected, message: str) -> None:
+    np.save(tmp_path / "points.npy", np.zeros((1, 4), np.float32))
+    np.savez(tmp_path / "expected.npz", **expected)
+    with pytest.raises(DatasetError, match=message):
+        read_case(tmp_path)
 
 
 def test_bad_case_folders_are_named(tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_what_cannot_be_compared_is_null_in_json(own_case) -> None:
 def test_engine_and_device_that_are_not_there(own_case) -> None:
     case, model = own_case
     assert isinstance(run(case, "--checkpoint", model, "--engine", "cudnn").exception, UnknownNameError)
+    assert isinstance(run(case, "--checkpoint", model, "--device", "abacus").exception, DeviceError)
     if not torch.cuda.is_available():
         assert isinstance(run(case, "--checkpoint", model, "--engine", "spconv").exception, DeviceError)
 
