@@ -129,18 +129,18 @@ def _dense_stages(
     yield "dense_boxes", detector.dense_head.decode(first.predictions)
     rois = torch.from_numpy(expected["rois"][0]).to(points.device) if "rois" in expected else None
     if isinstance(detector, PvRcnn):
-        keypoints = detector.pfe.gather(crop_to_range(points, detector.config.voxels), voxels.first_points, stages)
+        (keypoints,) = detector.pfe.gather([crop_to_range(points, detector.config.voxels)], voxels, stages)
         yield "point_coords", torch.nn.functional.pad(keypoints.positions, (1, 0))
         yield "point_features_before_fusion", keypoints.features
         yield "point_features", detector.pfe.fuse(keypoints.features)
         yield "point_cls_scores", torch.sigmoid(detector.point_head(keypoints.features))
         if rois is not None:
-            refined = detector.refine(rois, keypoints)
+            (refined,) = detector.refine([rois], [keypoints])
             yield "rcnn_cls", refined.logits[None, :, None]
             yield "rcnn_boxes", refined.boxes[None]
     if isinstance(detector, SecondIou) and rois is not None:
         # It scores its proposals and leaves them where they are: their boxes would only be compared with themselves.
-        yield "rcnn_cls", detector.roi_head(first.bev[0], rois)[None, :, None]
+        yield "rcnn_cls", detector.roi_head(first.bev, [rois])[0][None, :, None]
 
 
 def _compare_voxels(cells: SparseFeatures, expected: dict[str, NDArray[Any]]) -> Iterator[StageResult]:

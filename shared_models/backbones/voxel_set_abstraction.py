@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from shared_models.backbones.second import DOWNSAMPLING, BackboneConfig, BackboneStages
-from shared_models.backbones.voxelizer import VoxelConfig
+from shared_models.backbones.voxelizer import VoxelConfig, Voxels
 from shared_models.errors import InvalidValueError
 from shared_models.geometry.interpolation import interpolate_bev
 from shared_models.geometry.sampling import farthest_point_sampling
@@ -87,28 +88,32 @@ class VoxelSetAbstraction(nn.Module):
             nn.ReLU(),
         )
 
-    def gather(self, points: Tensor, first_points: Tensor, stages: BackboneStages) -> SetFeatures:
-        """Keypoints of one scan with their features before fusion; no points give no keypoints.
+    def gather(self, scans: Sequence[Tensor], voxels: Voxels, stages: BackboneStages) -> list[SetFeatures]:
+        """Keypoints of each scan with their features before fusion; a scan without points gives none.
 
         Args:
-            points: (N, F) float32, columns as in the voxel configuration, cropped to the range in x and y.
-            first_points: (V,) int64, which point each voxel of the scan met first.
-            stages: the backbone's output on the same scan, batch size 1.
+            scans: (N, F) float32 each, columns as in the voxel configuration, cropped to the range in x and y.
+            voxels, stages: of the same scans.
         """
-        keypoints = points[farthest_point_sampling(points, self.config.keypoint_count), :3]
-        bev = stages.conv_out.bev_map()[0]
-        low, size = self.voxels.point_range_m, self.voxels.voxel_size_m
-        cells = torch.stack([(keypoints[:, a] - low[a]) / size[a] / BEV_STRIDE for a in (0, 1)], 1)
-        parts = [interpolate_bev(bev, cells), self.SA_rawpoints(keypoints, points[:, :3], points[:, 3:])]
-        orders = _arrival_orders(first_points, stages)
+        keypoints = [points[farthest_point_sampling(points, self.config.keypoint_count), :3] for points in scans]
+        parts = [self._bev_features(keypoints, stages)]
+        parts.append(self.SA_rawpoints(keypoints, [p[:, :3] for p in scans], [p[:, 3:] for p in scans]))
+        orders = _arrival_orders(voxels, stages)
         for source, layer in zip(self.config.stages, self.SA_layers, strict=True):
             stage: SparseFeatures = getattr(stages, source.stage)
             centres = self._voxel_centres(stage, STAGE_STRIDES[source.stage])
-            order = orders[source.stage]
-            parts.append(layer(keypoints, centres[order], stage.features[order]))
-        return SetFeatures(
-            positions=keypoints.contiguous(), features=torch.cat([full_precision(part) for part in parts], 1)
-        )
+            rows = orders[source.stage]
+            parts.append(layer(keypoints, [centres[r] for r in rows], [stage.features[r] for r in rows]))
+        together = [torch.cat([full_precision(part) for part in scan], 1) for scan in zip(*parts, strict=True)]
+        pairs = zip(keypoints, together, strict=True)
+        return [SetFeatures(positions=positions.contiguous(), features=features) for positions, features in pairs]
+
+    def _bev_features(self, keypoints: Sequence[Tensor], stages: BackboneStages) -> list[Tensor]:
+        """Bird's-eye features at the keypoints of each scan."""
+        low, size = self.voxels.point_range_m, self.voxels.voxel_size_m
+        maps = stages.conv_out.bev_map()
+        cells = [torch.stack([(p[:, a] - low[a]) / size[a] / BEV_STRIDE for a in (0, 1)], 1) for p in keypoints]
+        return [interpolate_bev(*scan) for scan in zip(maps, cells, strict=True)]
 
     def fuse(self, gathered: Tensor) -> Tensor:
         """(K, fused_channels) from (K, gathered channels)."""
@@ -122,12 +127,20 @@ class VoxelSetAbstraction(nn.Module):
         return (stage.sites.coords[:, [3, 2, 1]].to(size.dtype) + 0.5) * size + low
 
 
-def _arrival_orders(first_points: Tensor, stages: BackboneStages) -> dict[str, Tensor]:
-    """Rows of each stage in the order in which OpenPCDet numbers them: a full ball takes the first by number."""
-    ranks = ranks_of(first_points)
-    orders = {"conv1": torch.argsort(ranks)}
+def _arrival_orders(voxels: Voxels, stages: BackboneStages) -> dict[str, list[Tensor]]:
+    """Rows of each scan in each stage in the order in which OpenPCDet numbers them: a full ball takes the first."""
+    # Scans come one after the other, each in the order of its points.
+    batch = voxels.cells.sites.coords[:, 0].long()
+    ranks = ranks_of(batch * (int(voxels.first_points.max() if len(batch) else 0) + 1) + voxels.first_points)
+    orders = {"conv1": _rows_by_scan(ranks, stages.conv1)}
     for name, before, spec in zip(("conv2", "conv3", "conv4"), ("conv1", "conv2", "conv3"), DOWNSAMPLING, strict=True):
-        stage: SparseFeatures = getattr(stages, before)
-        ranks = ranks_after(ranks, stage.sites, spec)
-        orders[name] = torch.argsort(ranks)
+        ranks = ranks_after(ranks, getattr(stages, before).sites, spec)
+        orders[name] = _rows_by_scan(ranks, getattr(stages, name))
     return orders
+
+
+def _rows_by_scan(ranks: Tensor, stage: SparseFeatures) -> list[Tensor]:
+    """For each scan its rows, by rank."""
+    batch = stage.sites.coords[:, 0]
+    rows = [(batch == number).nonzero().squeeze(1) for number in range(stage.sites.batch_size)]
+    return [own[torch.argsort(ranks[own])] for own in rows]

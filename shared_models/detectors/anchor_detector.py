@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from shared_models.backbones.bev import BevBackbone, BevConfig
 from shared_models.backbones.second import BackboneConfig, BackboneStages, SecondBackbone, output_shape
 from shared_models.backbones.voxelizer import VoxelConfig, Voxels, crop_to_range, voxelize
-from shared_models.detector import Detector
+from shared_models.detector import Detector, config_as_dict
+from shared_models.errors import InvalidValueError
 from shared_models.heads.anchor_head import AnchorHead, AnchorHeadConfig, AnchorPredictions
 from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, propose
 from shared_models.records import SceneFeatures
@@ -80,6 +81,7 @@ class AnchorDetector(Detector):
     def __init__(self, config: AnchorDetectorConfig, engine: SparseEngine) -> None:
         super().__init__(config)
         geometry = MapGeometry.of(config.voxels, config.backbone)
+        _check_map(geometry.grid_shape, config.bev)
         self.geometry = geometry
         self.backbone_3d = SecondBackbone(len(config.voxels.point_fields), config.backbone, engine)
         self.backbone_2d = BevBackbone(geometry.bev_channels, config.bev)
@@ -95,9 +97,16 @@ class AnchorDetector(Detector):
     def point_fields(self) -> tuple[str, ...]:
         return self.config.voxels.point_fields
 
+    def vehicle_config(self) -> dict[str, Any]:
+        config = config_as_dict(self.config.voxels, self.config.backbone)
+        del config["VoxelConfig"]["max_voxels_training"]  # no vehicle trains
+        return config
+
     def voxelize(self, scans: Sequence[Tensor]) -> Voxels:
-        """Voxels of a batch of raw scans, each (N, F) float32."""
-        return voxelize([crop_to_range(points, self.config.voxels) for points in scans], self.config.voxels)
+        """Voxels of a batch of raw scans, each (N, F) float32; in training mode at most `max_voxels_training` each."""
+        config = self.config.voxels
+        limit = config.max_voxels_training if self.training else config.max_voxels
+        return voxelize([crop_to_range(points, config) for points in scans], config, limit)
 
     def stages(self, voxels: Voxels) -> BackboneStages:
         """All stages of the 3D backbone on a batch of voxelised scans."""
@@ -123,3 +132,13 @@ class AnchorDetector(Detector):
         """
         self.check_scenes(scenes, self.geometry.grid_shape, self.config.backbone.out_channels)
         return self.first_stage(collate([scene.grid for scene in scenes]))
+
+
+def _check_map(shape: Triple, bev: BevConfig) -> None:
+    """The map (D, H, W) can be halved by the bird's-eye backbone as often as it does, and comes back to its size."""
+    multiple = bev.upsample_strides[-1]
+    if shape[0] < 1 or any(side < 2 or side % multiple for side in shape[1:]):
+        raise InvalidValueError(
+            f"VoxelConfig.point_range_m: expected a bird's-eye map of at least 1 slice and 2 x 2 cells, each side a "
+            f"multiple of {multiple}, got {shape}; change the range or the voxel size"
+        )

@@ -58,12 +58,13 @@ class PvRcnn(AnchorDetector):
         return self.config.points.gathered_channels(self.geometry.bev_channels)
 
     def vehicle_config(self) -> dict[str, Any]:
-        return config_as_dict(self.config.voxels, self.config.backbone, self.config.points)
+        return super().vehicle_config() | config_as_dict(self.config.points)
 
     def extract(self, points: Tensor) -> SceneFeatures:
         voxels = self.voxelize([points])
         stages = self.stages(voxels)
-        keypoints = self.pfe.gather(crop_to_range(points, self.config.voxels), voxels.first_points, stages)
+        cropped = crop_to_range(points, self.config.voxels)
+        (keypoints,) = self.pfe.gather([cropped], voxels, stages)
         return SceneFeatures(
             grid=stages.conv_out.scan(0),
             keypoints=keypoints,
@@ -74,17 +75,23 @@ class PvRcnn(AnchorDetector):
     def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:
         keypoints = [self._keypoints(number, scene) for number, scene in enumerate(scenes)]
         found = self.propose(self.first_stage_of(scenes))
-        return [self._refine(*scan) for scan in zip(found, keypoints, strict=True)]
+        refined = self.refine([scan.boxes for scan in found], keypoints)
+        return [self._select(*scan) for scan in zip(found, refined, strict=True)]
 
-    def refine(self, boxes: Tensor, keypoints: SetFeatures) -> Refinement:
-        """Confidence and refined boxes of proposals (R, 7) of one scan."""
-        weights = torch.sigmoid(self.point_head(keypoints.features))
-        fused = self.pfe.fuse(keypoints.features) * weights[:, None]
-        refinement: Refinement = self.roi_head(boxes, keypoints.positions, fused)
-        return refinement
+    def refine(self, boxes: Sequence[Tensor], keypoints: Sequence[SetFeatures]) -> list[Refinement]:
+        """Confidence and refined boxes of the proposals (R, 7) of each scan."""
+        sizes = [len(scan) for scan in keypoints]
+        gathered = torch.cat([scan.features for scan in keypoints])
+        if len(gathered) == 0:
+            fused = gathered.new_zeros((0, self.config.points.fused_channels))
+        else:
+            fused = self.pfe.fuse(gathered) * torch.sigmoid(self.point_head(gathered))[:, None]
+        refined: list[Refinement] = self.roi_head(
+            boxes, [scan.positions for scan in keypoints], torch.split_with_sizes(fused, sizes)
+        )
+        return refined
 
-    def _refine(self, found: Proposals, keypoints: SetFeatures) -> Detections:
-        refined = self.refine(found.boxes, keypoints)
+    def _select(self, found: Proposals, refined: Refinement) -> Detections:
         scores = torch.sigmoid(refined.logits)
         return select(refined.boxes, scores, found.labels, self.class_names, self.config.selection)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,6 @@ from torch import Tensor
 from shared_models.backbones.bev import BevConfig
 from shared_models.backbones.second import BackboneConfig
 from shared_models.backbones.voxelizer import VoxelConfig
-from shared_models.detector import config_as_dict
 from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.heads.anchor_head import AnchorHeadConfig
 from shared_models.heads.iou_head import IouHead, IouHeadConfig
@@ -50,17 +48,15 @@ class SecondIou(AnchorDetector):
     def openpcdet_config(cls, config: SecondIouConfig) -> SecondIouConfig:
         return replace(config, roi=replace(config.roi, pooling="openpcdet"))
 
-    def vehicle_config(self) -> dict[str, Any]:
-        return config_as_dict(self.config.voxels, self.config.backbone)
-
     def extract(self, points: Tensor) -> SceneFeatures:
         grid = self.stages(self.voxelize([points])).conv_out.scan(0)
         return SceneFeatures(grid=grid, split_layer=self.split_layer, backbone_hash=self.backbone_hash)
 
     def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:
         first = self.first_stage_of(scenes)
-        return [self._score(bev, found) for bev, found in zip(first.bev, self.propose(first), strict=True)]
+        found = self.propose(first)
+        logits = self.roi_head(first.bev, [scan.boxes for scan in found])
+        return [self._select(*scan) for scan in zip(found, logits, strict=True)]
 
-    def _score(self, bev: Tensor, found: Proposals) -> Detections:
-        scores = torch.sigmoid(self.roi_head(bev, found.boxes))
-        return select(found.boxes, scores, found.labels, self.class_names, self.config.selection)
+    def _select(self, found: Proposals, logits: Tensor) -> Detections:
+        return select(found.boxes, torch.sigmoid(logits), found.labels, self.class_names, self.config.selection)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from shared_models.geometry import box_coding
 from shared_models.geometry.boxes import limit_period
 from shared_models.heads.anchors import AnchorClass, make_anchors
-from shared_models.records import check
 from shared_models.precision import full_precision
+from shared_models.records import check
 
 DIRECTION_BINS = 2
 BOX_CODE_SIZE = 7

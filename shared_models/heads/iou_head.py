@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,8 @@ from torch.nn import functional
 
 from shared_models.errors import InvalidValueError
 from shared_models.heads.fully_connected import fully_connected
-from shared_models.records import check
 from shared_models.precision import full_precision
+from shared_models.records import check
 
 POOLING_FORMS = ("rotated", "openpcdet")
 
@@ -39,7 +40,9 @@ class IouHeadConfig:
         check.count("IouHeadConfig", "widths", self.widths, check.MAX_WIDTH)
         check.number("IouHeadConfig", "dropout", self.dropout, 0, 1)
         if self.pooling not in POOLING_FORMS:
-            raise InvalidValueError(f"IouHeadConfig.pooling: expected {' or '.join(POOLING_FORMS)}, got {self.pooling!r}")
+            raise InvalidValueError(
+                f"IouHeadConfig.pooling: expected {' or '.join(POOLING_FORMS)}, got {self.pooling!r}"
+            )
 
 
 class IouHead(nn.Module):
@@ -54,21 +57,25 @@ class IouHead(nn.Module):
         self.shared_fc_layer = fully_connected(pooled, config.widths, config.dropout)
         self.iou_layers = fully_connected(config.widths[-1], config.widths, config.dropout, out_channels=1)
 
-    def forward(self, bev: Tensor, boxes: Tensor) -> Tensor:
-        """(R,) logits for boxes (R, 7) on the map (C, Y, X) of one scan.
+    def forward(self, bev: Tensor, boxes: Sequence[Tensor]) -> list[Tensor]:
+        """(R,) logits for the boxes (R, 7) of each scan, on the maps (B, C, Y, X).
 
-        Map and boxes are detached: this head gives no gradient to what it looks at (facts, section 3.5).
+        Maps and boxes are detached: this head gives no gradient to what it looks at (as in OpenPCDet). In training,
+        batch norm sees the boxes of all scans together.
         """
-        if len(boxes) == 0:
-            return bev.new_zeros((0,))
-        pooled = self._pool(full_precision(bev.detach()), boxes.detach()).flatten(1)[..., None]
-        logits: Tensor = self.iou_layers(self.shared_fc_layer(pooled))
-        return full_precision(logits.flatten())
+        maps = full_precision(bev.detach())
+        pooled = torch.cat([self._pool(*scan) for scan in zip(maps, (b.detach() for b in boxes), strict=True)])
+        if len(pooled) == 0:
+            return [bev.new_zeros((0,)) for _ in boxes]
+        logits = self.iou_layers(self.shared_fc_layer(pooled.flatten(1)[..., None]))
+        return list(torch.split_with_sizes(full_precision(logits.flatten()), [len(scan) for scan in boxes]))
 
     def _pool(self, bev: Tensor, boxes: Tensor) -> Tensor:
         """(R, C, G, G) bilinear samples, first axis of the grid across the box, second along it."""
         size = self.config.grid_size
         count, (height, width) = len(boxes), bev.shape[1:]
+        if count == 0:
+            return bev.new_zeros((0, bev.shape[0], size, size))
         grid = functional.affine_grid(
             self._affine(boxes, width, height), [count, 1, size, size], align_corners=self.config.align_corners
         )

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from shared_models.geometry.nms import nms_bev
-from shared_models.records import Detections
+from shared_models.records import Detections, check
+
+MAX_BOXES = 65_536  # looked at or kept in one scan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,11 @@ class ProposalConfig:
     post_max: int = 100
     iou_threshold: float = 0.7
 
+    def __post_init__(self) -> None:
+        check.count("ProposalConfig", "pre_max", self.pre_max, MAX_BOXES)
+        check.count("ProposalConfig", "post_max", self.post_max, MAX_BOXES)
+        check.number("ProposalConfig", "iou_threshold", self.iou_threshold, 0, 1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionConfig:
@@ -31,6 +38,12 @@ class SelectionConfig:
     pre_max: int = 4096
     post_max: int = 500
     iou_threshold: float = 0.01
+
+    def __post_init__(self) -> None:
+        check.number("SelectionConfig", "score_threshold", self.score_threshold, 0, 1)
+        check.count("SelectionConfig", "pre_max", self.pre_max, MAX_BOXES)
+        check.count("SelectionConfig", "post_max", self.post_max, MAX_BOXES)
+        check.number("SelectionConfig", "iou_threshold", self.iou_threshold, 0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +56,16 @@ class Proposals:
 
 
 def propose(boxes: Tensor, class_logits: Tensor, config: ProposalConfig) -> Proposals:
-    """Best boxes of one scan by their best class, without regard to class. boxes (N, 7), class_logits (N, K)."""
+    """Best boxes of one scan by their best class, without regard to class. boxes (N, 7), class_logits (N, K).
+
+    Boxes or logits that are not finite are dropped: features that no network made can lead to them.
+    """
     logits, labels = class_logits.max(1)
+    usable = _finite(boxes, logits)
+    logits = logits.masked_fill(~usable, -torch.inf)
     # Only the best can survive: take them first, so that the 211,200 anchors are not sorted.
     best = torch.topk(logits, min(config.pre_max, len(logits))).indices
+    best = best[usable[best]]
     kept = best[nms_bev(boxes[best], logits[best], config.iou_threshold, config.pre_max, config.post_max)]
     return Proposals(boxes=boxes[kept], logits=logits[kept], labels=labels[kept])
 
@@ -54,7 +73,15 @@ def propose(boxes: Tensor, class_logits: Tensor, config: ProposalConfig) -> Prop
 def select(
     boxes: Tensor, scores: Tensor, labels: Tensor, class_names: tuple[str, ...], config: SelectionConfig
 ) -> Detections:
-    """Final boxes of one scan: score threshold, then class-agnostic NMS. boxes (R, 7), scores (R,), labels (R,)."""
-    above = (scores >= config.score_threshold).nonzero().squeeze(1)
+    """Final boxes of one scan: score threshold, then class-agnostic NMS. boxes (R, 7), scores (R,), labels (R,).
+
+    Boxes or scores that are not finite are dropped, as in `propose`.
+    """
+    above = ((scores >= config.score_threshold) & _finite(boxes, scores)).nonzero().squeeze(1)
     kept = above[nms_bev(boxes[above], scores[above], config.iou_threshold, config.pre_max, config.post_max)]
     return Detections(boxes=boxes[kept], scores=scores[kept], labels=labels[kept], class_names=class_names)
+
+
+def _finite(boxes: Tensor, values: Tensor) -> Tensor:
+    """(N,) bool: rows whose box (N, 7) and value (N,) are finite."""
+    return torch.isfinite(boxes).all(1) & torch.isfinite(values)

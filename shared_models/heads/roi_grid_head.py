@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +11,8 @@ from torch import Tensor, nn
 from shared_models.geometry import box_coding
 from shared_models.geometry.boxes import rotate_points
 from shared_models.heads.fully_connected import fully_connected
-from shared_models.records import check
 from shared_models.precision import full_precision
+from shared_models.records import check
 from shared_models.sets.set_abstraction import GroupingConfig, SetAbstraction
 
 
@@ -57,19 +58,30 @@ class RoiGridHead(nn.Module):
         self.cls_layers = fully_connected(config.widths[-1], config.widths, config.dropout, out_channels=1)
         self.reg_layers = fully_connected(config.widths[-1], config.widths, config.dropout, out_channels=7)
 
-    def forward(self, boxes: Tensor, keypoints: Tensor, features: Tensor) -> Refinement:
-        """Confidence and refined boxes of proposals (R, 7), from keypoints (K, 3) and weighted features (K, C)."""
-        if len(boxes) == 0:
-            return Refinement(logits=boxes.new_zeros((0,)), codes=boxes.new_zeros((0, 7)), boxes=boxes)
-        boxes = boxes.detach()
-        points = self.grid_points(boxes)
-        pooled = self.roi_grid_pool_layer(points.flatten(0, 1), keypoints, features)
-        pooled = pooled.view(len(boxes), -1, pooled.shape[1]).transpose(1, 2).reshape(len(boxes), -1, 1)
+    def forward(
+        self, boxes: Sequence[Tensor], keypoints: Sequence[Tensor], features: Sequence[Tensor]
+    ) -> list[Refinement]:
+        """Confidence and refined boxes of the proposals (R, 7) of each scan.
+
+        keypoints: (K, 3) of each scan, metres, LiDAR frame. features: (K, C) of each, weighted.
+        In training, batch norm sees the proposals of all scans together.
+        """
+        boxes = [scan.detach() for scan in boxes]
+        sizes = [len(scan) for scan in boxes]
+        together = torch.cat(boxes)
+        if len(together) == 0:
+            empty = Refinement(logits=together.new_zeros((0,)), codes=together, boxes=together)
+            return [empty for _ in boxes]
+        points = [self.grid_points(scan).flatten(0, 1) for scan in boxes]
+        pooled = torch.cat(self.roi_grid_pool_layer(points, keypoints, features))
+        pooled = pooled.view(len(together), -1, pooled.shape[1]).transpose(1, 2).reshape(len(together), -1, 1)
         shared = self.shared_fc_layer(pooled)
         codes = full_precision(self.reg_layers(shared).squeeze(2))
-        return Refinement(
-            logits=full_precision(self.cls_layers(shared).flatten()), codes=codes, boxes=_decode(codes, boxes)
+        logits = full_precision(self.cls_layers(shared).flatten())
+        parts = zip(
+            *(torch.split_with_sizes(part, sizes) for part in (logits, codes, _decode(codes, together))), strict=True
         )
+        return [Refinement(logits=part[0], codes=part[1], boxes=part[2]) for part in parts]
 
     def grid_points(self, boxes: Tensor) -> Tensor:
         """(R, G^3, 3): points evenly spread in each box, x slowest and z fastest, LiDAR frame."""

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from shared_models.geometry.neighbours import ball_query
+from shared_models.records import check
+
+Scans = Sequence[Tensor]
 
 # Grouped features of this many centres are made at once; 27,648 RoI grid points at 131 channels would take 230 MB.
 CENTRES_AT_ONCE = 8192
@@ -27,6 +30,12 @@ class GroupingConfig:
     neighbours: tuple[int, ...] = (16, 16)
     widths: tuple[tuple[int, int], ...] = ((16, 16), (16, 16))
 
+    def __post_init__(self) -> None:
+        check.entries("GroupingConfig", 16, radii_m=self.radii_m, neighbours=self.neighbours, widths=self.widths)
+        check.number("GroupingConfig", "radii_m", self.radii_m, 0.001, 1000)
+        check.count("GroupingConfig", "neighbours", self.neighbours, 1024)
+        check.count("GroupingConfig", "widths", self.widths, check.MAX_WIDTH)
+
     @property
     def out_channels(self) -> int:
         """Channels of the joined scales."""
@@ -41,37 +50,50 @@ class SetAbstraction(nn.Module):
         self.config = config
         self.mlps = nn.ModuleList(_shared_layers(in_channels + 3, widths) for widths in config.widths)
 
-    def forward(self, centres: Tensor, points: Tensor, features: Tensor) -> Tensor:
-        """(K, out_channels) from centres (K, 3), points (N, 3) and their features (N, C) of one scan.
+    def forward(self, centres: Scans, points: Scans, features: Scans) -> list[Tensor]:
+        """(K, out_channels) for each scan, from centres (K, 3), points (N, 3) and their features (N, C) of each.
 
-        A centre without neighbours sees one neighbour of zeros, as in OpenPCDet.
+        A centre without neighbours sees one neighbour of zeros, as in OpenPCDet. In training, batch norm sees the
+        centres of all scans together.
         """
-        if len(centres) == 0:
-            return features.new_zeros((0, self.config.out_channels))
-        scales = zip(self.config.radii_m, self.config.neighbours, self.mlps, strict=True)
-        return torch.cat([self._scale(centres, points, features, *scale) for scale in scales], 1)
+        widths = [widths[-1] for widths in self.config.widths]
+        scales = zip(self.config.radii_m, self.config.neighbours, self.mlps, widths, strict=True)
+        parts = [self._scale(centres, points, features, *scale) for scale in scales]
+        return [torch.cat(scan, 1) for scan in zip(*parts, strict=True)]
 
     def _scale(
-        self, centres: Tensor, points: Tensor, features: Tensor, radius_m: float, count: int, layers: nn.Module
-    ) -> Tensor:
-        indices, is_empty = ball_query(centres, points, radius_m, count)
-        if self.training:  # batch norm must see all centres at once
-            return _pool(centres, points, features, indices, is_empty, layers)
-        parts = range(0, len(centres), CENTRES_AT_ONCE)
-        chunks = [slice(start, start + CENTRES_AT_ONCE) for start in parts]
-        return torch.cat([_pool(centres[c], points, features, indices[c], is_empty[c], layers) for c in chunks])
+        self, centres: Scans, points: Scans, features: Scans, radius_m: float, count: int, layers: nn.Module, width: int
+    ) -> list[Tensor]:
+        pieces = []
+        for scan in zip(centres, points, features, strict=True):
+            indices, is_empty = ball_query(scan[0], scan[1], radius_m, count)
+            pieces += [_group(*scan, indices, is_empty, part) for part in self._parts(len(scan[0]))]
+        sizes = [len(scan) for scan in centres]
+        if self.training:
+            pieces = [torch.cat(pieces)]
+        pooled = [_pool(piece, layers) for piece in pieces if len(piece)]
+        if not pooled:
+            return [features[0].new_zeros((0, width)) for _ in sizes]
+        return list(torch.split_with_sizes(torch.cat(pooled), sizes))
+
+    def _parts(self, count: int) -> list[slice]:
+        """Ranges of centres that are grouped at once: all in training, some otherwise, to bound memory."""
+        step = max(count, 1) if self.training else CENTRES_AT_ONCE
+        return [slice(start, start + step) for start in range(0, max(count, 1), step)]
 
 
-def _pool(
-    centres: Tensor, points: Tensor, features: Tensor, indices: Tensor, is_empty: Tensor, layers: nn.Module
-) -> Tensor:
+def _group(centres: Tensor, points: Tensor, features: Tensor, indices: Tensor, is_empty: Tensor, part: slice) -> Tensor:
+    """(k, S, 3 + C): relative positions and features of the neighbours of some centres."""
+    centres, indices, is_empty = centres[part], indices[part], is_empty[part]
     if len(points) == 0:
-        grouped = features.new_zeros((len(centres), indices.shape[1], features.shape[1] + 3))
-    else:
-        relative = points[indices] - centres[:, None]
-        grouped = torch.cat((relative, features[indices]), 2)
-        grouped = grouped.masked_fill(is_empty[:, None, None], 0.0)
-    # (1, C, K, S), as the 1x1 convolutions expect
+        return features.new_zeros((len(centres), indices.shape[1], features.shape[1] + 3))
+    grouped = torch.cat((points[indices] - centres[:, None], features[indices]), 2)
+    return grouped.masked_fill(is_empty[:, None, None], 0.0)
+
+
+def _pool(grouped: Tensor, layers: nn.Module) -> Tensor:
+    """(k, width) from (k, S, 3 + C)."""
+    # (1, C, k, S), as the 1x1 convolutions expect
     pooled: Tensor = layers(grouped.permute(2, 0, 1)[None]).amax(3)
     return pooled[0].t()
 

@@ -6,6 +6,7 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from shared_models.sparse.engine import Plan, SparseEngine
 from shared_models.sparse.sites import ConvolutionSpec
@@ -43,11 +44,16 @@ class SparseBlock(nn.Sequential):
         )
 
     def forward(self, features: Tensor, plan: Plan, engine: SparseEngine) -> Tensor:  # type: ignore[override]
-        """(V_out, C_out) from (V_in, C_in); no rows in give no rows out, also in training mode."""
+        """(V_out, C_out) from (V_in, C_in); no row and a single row are valid, also in training mode."""
         features = self[0](features, plan, engine)
         if len(features) == 0:
             return features
-        normalised: Tensor = self[1](features)
+        norm = self[1]
+        assert isinstance(norm, nn.BatchNorm1d)
+        if self.training and len(features) == 1:  # one row has no variance: use what was learned so far
+            normalised = batch_norm(features, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        else:
+            normalised = norm(features)
         return normalised.relu_() if not normalised.requires_grad else normalised.relu()
 
     @property

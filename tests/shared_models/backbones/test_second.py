@@ -52,6 +52,11 @@ def test_a_batch_without_any_voxel(is_training: bool) -> None:
     assert stages.conv_out.bev_map().shape == (2, 32, 4, 5)
 
 
+def test_a_single_voxel_can_be_trained_on() -> None:
+    stages = make_backbone().train()(random_voxels([1]))
+    assert torch.isfinite(stages.conv_out.features).all()
+
+
 def test_gradients_reach_voxels_and_every_parameter() -> None:
     backbone, voxels = make_backbone().train(), random_voxels([300])
     features = voxels.features.requires_grad_()

@@ -46,10 +46,26 @@ def test_gives_no_gradient_to_what_it_looks_at() -> None:
     head = make_head("rotated")
     bev = coordinate_map().requires_grad_()
     boxes = torch.tensor([[7.0, 0.5, 0.0, 4.0, 2.0, 1.5, 0.3]], requires_grad=True)
-    head(bev, boxes).sum().backward()
+    head(bev[None], [boxes])[0].sum().backward()
     assert bev.grad is None
     assert boxes.grad is None
 
 
 def test_no_proposals() -> None:
-    assert make_head("rotated")(coordinate_map(), torch.zeros(0, 7)).shape == (0,)
+    assert make_head("rotated")(coordinate_map()[None], [torch.zeros(0, 7)])[0].shape == (0,)
+
+
+@pytest.mark.parametrize("counts", [(3, 0, 2), (0, 0), (1, 4)])
+def test_a_batch_gives_what_its_scans_give_alone(counts: tuple[int, ...]) -> None:
+    head = make_head("rotated")
+    maps = torch.randn(len(counts), 2, 21, 31)
+    boxes = [torch.rand(count, 7) * 3 + 1 for count in counts]
+    together = head(maps, boxes)
+    for number, scan in enumerate(boxes):
+        torch.testing.assert_close(together[number], head(maps[number : number + 1], [scan])[0])
+
+
+def test_batch_norm_sees_all_scans_in_training() -> None:
+    head = make_head("rotated").train()
+    logits = head(torch.randn(2, 2, 21, 31), [torch.rand(1, 7) + 1, torch.rand(1, 7) + 1])
+    assert [len(scan) for scan in logits] == [1, 1]  # one box alone has no variance, two have

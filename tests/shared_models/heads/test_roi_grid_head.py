@@ -36,7 +36,7 @@ def test_zero_codes_leave_the_proposal_where_it_is() -> None:
         for parameter in head.reg_layers[-1].parameters():
             parameter.zero_()
     boxes = torch.tensor([[10.0, 2.0, 1.0, 4.0, 2.0, 1.0, 0.7], [3.0, -2.0, 0.0, 1.0, 1.0, 2.0, -2.0]])
-    refined = head(boxes, torch.randn(50, 3) * 5, torch.randn(50, 6))
+    (refined,) = head([boxes], [torch.randn(50, 3) * 5], [torch.randn(50, 6)])
     torch.testing.assert_close(refined.boxes, boxes)
     assert refined.logits.shape == (2,)
 
@@ -46,6 +46,18 @@ def test_empty_neighbourhoods_and_empty_inputs() -> None:
     far = torch.full((5, 3), 1000.0)
     boxes = torch.tensor([[10.0, 2.0, 1.0, 4.0, 2.0, 1.0, 0.7]])
     with torch.no_grad():
-        assert torch.isfinite(head(boxes, far, torch.randn(5, 6)).logits).all()
-        assert torch.isfinite(head(boxes, torch.zeros(0, 3), torch.zeros(0, 6)).logits).all()
-        assert len(head(torch.zeros(0, 7), far, torch.randn(5, 6)).logits) == 0
+        assert torch.isfinite(head([boxes], [far], [torch.randn(5, 6)])[0].logits).all()
+        assert torch.isfinite(head([boxes], [torch.zeros(0, 3)], [torch.zeros(0, 6)])[0].logits).all()
+        assert len(head([torch.zeros(0, 7)], [far], [torch.randn(5, 6)])[0].logits) == 0
+
+
+def test_a_batch_gives_what_its_scans_give_alone() -> None:
+    head = make_head()
+    boxes = [torch.rand(3, 7) * 3 + 1, torch.zeros(0, 7), torch.rand(2, 7) * 3 + 1]
+    keypoints, features = [torch.rand(40, 3) * 5 for _ in boxes], [torch.randn(40, 6) for _ in boxes]
+    with torch.no_grad():
+        together = head(boxes, keypoints, features)
+        for number, scan in enumerate(zip(boxes, keypoints, features, strict=True)):
+            (alone,) = head(*([part] for part in scan))
+            torch.testing.assert_close(together[number].logits, alone.logits)
+            torch.testing.assert_close(together[number].boxes, alone.boxes)

@@ -33,13 +33,23 @@ def test_equals_the_definition(at_once: int, monkeypatch: pytest.MonkeyPatch) ->
     centres, points, features = torch.rand(10, 3) * 3, torch.rand(40, 3) * 2, torch.randn(40, 2)
     with torch.no_grad():
         expected = slow_abstraction(layer, centres, points, features)
-        torch.testing.assert_close(layer(centres, points, features), expected)
+        torch.testing.assert_close(layer([centres], [points], [features])[0], expected)
 
 
 def test_nothing_around_and_nothing_at_all() -> None:
     layer = make_layer()
     with torch.no_grad():
-        lonely = layer(torch.full((2, 3), 50.0), torch.rand(5, 3), torch.randn(5, 2))
-        none = layer(torch.rand(2, 3), torch.zeros(0, 3), torch.zeros(0, 2))
+        (lonely,) = layer([torch.full((2, 3), 50.0)], [torch.rand(5, 3)], [torch.randn(5, 2)])
+        (none,) = layer([torch.rand(2, 3)], [torch.zeros(0, 3)], [torch.zeros(0, 2)])
     torch.testing.assert_close(lonely, none)
-    assert layer(torch.zeros(0, 3), torch.rand(5, 3), torch.randn(5, 2)).shape == (0, 12)
+    assert layer([torch.zeros(0, 3)], [torch.rand(5, 3)], [torch.randn(5, 2)])[0].shape == (0, 12)
+
+
+def test_scans_do_not_see_each_other_and_train_together() -> None:
+    layer = make_layer()
+    scans = [(torch.rand(k, 3), torch.rand(n, 3), torch.randn(n, 2)) for k, n in ((4, 20), (0, 5), (3, 0), (6, 30))]
+    with torch.no_grad():
+        together = layer(*zip(*scans, strict=True))
+        for number, scan in enumerate(scans):
+            torch.testing.assert_close(together[number], layer(*([part] for part in scan))[0])
+    assert [len(scan) for scan in layer.train()(*zip(*scans, strict=True))] == [4, 0, 3, 6]
