@@ -1,6 +1,6 @@
 """Bytes per frame and encode/decode time of each codec on real scans, beside the raw points.
 
-    python -m benchmarks.codec --points DIR --json FILE [--setting kitti|small|tiny] [--detector second_iou|pv_rcnn]
+    python -m benchmarks.codec --points DIR [--json FILE] [--setting kitti|small|tiny] [--detector second_iou|pv_rcnn]
 
 `DIR` holds scans as float32 `.bin` files, four numbers a point: x, y, z in metres and intensity.
 """
@@ -148,7 +148,7 @@ def run(paths: list[Path], detector: Any, repeats: int) -> dict[str, Any]:
 
 def main(
     points: Annotated[Path, typer.Option(help="Folder of .bin scans.", exists=True, file_okay=False)],
-    json_file: Annotated[Path, typer.Option("--json", help="Where the numbers are written.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
     detector: Annotated[str, typer.Option(help="Name of the detector.")] = "second_iou",
     setting: Annotated[str | None, typer.Option(help="Its setting; kitti, or the checkpoint's.")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="Weights; seeded ones without it.")] = None,
@@ -173,7 +173,9 @@ def main(
     except UpcycleError as error:
         console.print(f"[red]{error}")
         raise typer.Exit(1) from error
-    json_file.write_text(json.dumps(report, indent=2) + "\n")
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(report, indent=2) + "\n")
     console.print(table_of(report))
     if checkpoint is None:
         console.print("The weights are seeded, not trained: trained ones give other sizes.")

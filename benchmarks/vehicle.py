@@ -1,6 +1,6 @@
 """Time and memory of the vehicle's work on one real scan: voxelise, 3D backbone, encode, hand over.
 
-    python -m benchmarks.vehicle --points FILE --json FILE [--setting kitti] [--codec int8] [--threads 2]
+    python -m benchmarks.vehicle --points FILE [--json FILE] [--setting kitti] [--codec int8] [--threads 2]
 
 `FILE` is a scan as float32, four numbers a point. A full KITTI turn (`velodyne/NAME.bin`) is cut to the camera's view
 with the calibration beside it, as KITTI's detectors are used; `--whole` takes it as it is.
@@ -121,7 +121,7 @@ def count_operations(setting: str, frame: Frame) -> int:
 
 def measure(frame: Frame, setting: str, codec: str, repeats: int) -> dict[str, Any]:
     """Everything that the report holds."""
-    detector: Any = detectors.build("second_iou", setting)
+    detector: Any = detectors.build("second_iou", setting).requires_grad_(False)  # frozen, as on a vehicle
     timer = Timer()
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder, Outbox(Path(folder)) as outbox:
         payload_bytes = [run_once(detector, frame, codec, outbox, Timer()) for _ in range(3)][-1]

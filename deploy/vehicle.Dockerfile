@@ -8,6 +8,9 @@ COPY shared_models shared_models
 COPY protos protos
 COPY vehicle_client vehicle_client
 COPY upcycle upcycle
+# Where packages come from, if not from pip's default; known to the build only, not to what runs later.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
 RUN PIP_CONSTRAINT=constraints.txt pip install '.[vehicle,sim]' \
     && useradd --system --uid 10001 --create-home upcycle \
     && install -d -o upcycle -g upcycle /var/lib/upcycle

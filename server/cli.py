@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from shared_models.errors import CheckpointError, ConfigError
+from shared_models.errors import ConfigError
 
 if TYPE_CHECKING:
     from server.repositories.archive import SceneArchive
@@ -36,7 +37,12 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 50051,
     backbone_hash: Annotated[list[str] | None, typer.Option(help="Accepted backbone, repeatable.")] = None,
-    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder whose backbone is accepted.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder, or OpenPCDet .pth file, whose backbone is accepted.")
+    ] = None,
+    setting: Annotated[
+        str | None, typer.Option(help="With a .pth: the setting it was trained in, if not the one of its shapes.")
+    ] = None,
     any_backbone: Annotated[bool, typer.Option("--any-backbone", help="Accept every backbone; for trials.")] = False,
     codec: Annotated[list[str] | None, typer.Option(help="Accepted codec, repeatable; default: all.")] = None,
     split_layer: Annotated[list[str] | None, typer.Option(help="Accepted split layer, repeatable.")] = None,
@@ -50,7 +56,7 @@ def serve(
     from server.ingest.server import Listen
     from shared_models.codecs import CODECS
 
-    hashes = frozenset([*(backbone_hash or ()), *([_backbone_of(checkpoint)] if checkpoint else ())])
+    hashes = frozenset([*(backbone_hash or ()), *([_backbone_of(checkpoint, setting)] if checkpoint else ())])
     if any_backbone == bool(hashes):
         raise ConfigError("give --backbone-hash or --checkpoint, or else --any-backbone for trials")
     unknown = set(codec or ()) - set(CODECS)
@@ -61,6 +67,8 @@ def serve(
         codecs=frozenset(codec or CODECS),
         split_layers=frozenset(split_layer or ()),
     )
+    if model is not None and not model.is_dir():
+        raise ConfigError(f"--model: {model} is no folder; give the one of the checkpoint that vehicles may fetch")
     listen = Listen(host=host, port=port, is_public_allowed=insecure_public)
     if not listen.is_loopback:
         _warn(f"INSECURE: {host} is open to the network; nothing is encrypted and no vehicle is authenticated")
@@ -78,11 +86,13 @@ def list_scenes(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) ->
             for stored in archive.catalogue.scenes():
                 print(json.dumps(_row(stored)))
             return
-        table = Table("scene", "vehicle", "frame", "codec", "bytes", "stored at")
+        table = Table()
+        for heading in ("scene", "vehicle", "frame", "codec", "bytes", "stored at"):
+            table.add_column(heading, overflow="fold")
         for stored in archive.catalogue.scenes():
             row = _row(stored)
             table.add_row(
-                row["scene_id"][:12], row["vehicle"], row["frame_id"], row["codec"],
+                row["scene_id"][:12], row["vehicle"], escape(row["frame_id"]), escape(row["codec"]),
                 f"{row['payload_bytes']:,}", row["stored_at"],
             )  # fmt: skip
         counts = archive.catalogue.counts()
@@ -104,10 +114,9 @@ def show(
             print(json.dumps(shown))
             return
         for title, part in shown.items():
-            table = Table(title=title, show_header=False, title_justify="left")
+            print(title)
             for key, value in part.items():
-                table.add_row(key, str(value))
-            Console().print(table)
+                print(f"  {key:<28} {value}")  # no table: a terminal's width must not cut hashes
 
 
 async def _serve(data: Path, listen: Any, policy: Any, model: Path | None) -> None:
@@ -119,20 +128,20 @@ async def _serve(data: Path, listen: Any, policy: Any, model: Path | None) -> No
     config = IngestConfig()
     with sole_writer(data):
         archive = open_archive(data, is_new_allowed=True)
-        archive.store.drop_partials(config.partial_expiry_s, time.time())
-        intake = Intake(policy, archive.store, archive.catalogue, config)
-        server = IngestServer(intake, listen, model)
-        # One plain line for scripts; the port is the real one where 0 was asked for.
-        await serve_until_signalled(server, lambda port: print(f"listening on {listen.host}:{port}", flush=True))
-        archive.close()
+        try:
+            intake = Intake(policy, archive.store, archive.catalogue, config)
+            server = IngestServer(intake, listen, model)
+            # One plain line for scripts; the port is the real one where 0 was asked for.
+            await serve_until_signalled(server, lambda port: print(f"listening on {listen.host}:{port}", flush=True))
+        finally:
+            archive.close()
 
 
-def _backbone_of(checkpoint: Path) -> str:
-    path = checkpoint / "manifest.json" if checkpoint.is_dir() else checkpoint.with_name("manifest.json")
-    try:
-        return str(json.loads(path.read_text())["backbone_hash"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: expected a JSON manifest with backbone_hash: {error!r}") from error
+def _backbone_of(checkpoint: Path, setting: str | None) -> str:
+    from shared_models.checkpoints import open_checkpoint
+
+    # Opened in full, not only read: a damaged checkpoint is refused here, and its hash follows from its weights.
+    return open_checkpoint(checkpoint, setting=setting).backbone_hash
 
 
 def _row(stored: StoredScene) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import tomllib
 import types
 from collections.abc import Mapping
@@ -103,7 +103,7 @@ def _scalar(hint: Any, value: Any, key: str) -> Any:
         return value
     if hint is int and isinstance(value, int) and not is_bool:
         return value
-    if hint is float and isinstance(value, int | float) and not is_bool and math.isfinite(value):
+    if hint is float and isinstance(value, int | float) and not is_bool and abs(value) <= sys.float_info.max:
         return float(value)
     if hint is str and isinstance(value, str):
         return value

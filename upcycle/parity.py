@@ -98,7 +98,7 @@ def _stage_as_json(result: StageResult) -> dict[str, object]:
 
 
 def _print_table(results: list[StageResult], backbone_hash: str, tolerance: float, passed: bool) -> None:
-    table = Table("stage", title=f"backbone {backbone_hash[:16]}")
+    table = Table("stage")
     for heading in ("values", "largest", "relative error"):
         table.add_column(heading, justify="right")
     table.add_column("")
@@ -107,5 +107,6 @@ def _print_table(results: list[StageResult], backbone_hash: str, tolerance: floa
         row = (result.stage, f"{result.count:,}", f"{result.max_abs:.4g}", f"{result.relative_error:.2e}", verdict)
         table.add_row(*row)
     console = Console()
+    console.print(f"backbone {backbone_hash}", soft_wrap=True)
     console.print(table)
     console.print(f"{'[green]passed' if passed else '[red]failed'}[/] at a tolerance of {tolerance:g}")

@@ -15,7 +15,10 @@ class IngestConfig:
     disk_threads: threads for blocking file and database work.
     finishing_at_once: scenes whose payload is checked in memory at the same time.
     hello_timeout_s: seconds that a new stream may take to say hello.
-    partial_expiry_s: seconds after which half-sent payloads are dropped at the next start.
+    partial_expiry_s: seconds without a new chunk after which half-sent payloads are dropped.
+    partial_check_s: seconds between two searches for half-sent payloads to drop.
+    partial_bytes: all half-sent payloads together; the oldest are dropped beyond that.
+    partial_count: half-sent payloads kept at most; the oldest are dropped beyond that.
     shutdown_grace_s: seconds that streams get to end when the server stops.
     """
 
@@ -24,6 +27,9 @@ class IngestConfig:
     finishing_at_once: int = 4
     hello_timeout_s: float = 30.0
     partial_expiry_s: float = 86_400.0
+    partial_check_s: float = 60.0
+    partial_bytes: int = 16 << 30
+    partial_count: int = 20_000
     shutdown_grace_s: float = 5.0
 
     def __post_init__(self) -> None:
@@ -31,3 +37,5 @@ class IngestConfig:
             raise InvalidValueError(f"IngestConfig.credit_bytes: expected 0 or at least 2 MiB, got {self.credit_bytes}")
         if self.disk_threads < 1 or self.finishing_at_once < 1:
             raise InvalidValueError(f"IngestConfig: expected at least 1 thread and 1 finishing scene, got {self}")
+        if self.partial_bytes < 1 or self.partial_count < 1 or self.partial_check_s <= 0:
+            raise InvalidValueError(f"IngestConfig: expected partial_bytes, _count and _check_s above 0, got {self}")

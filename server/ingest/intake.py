@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from protos.policy import Policy
 from server.ingest.config import IngestConfig
 from server.ingest.header import HeaderCheck, PayloadCheck
+from server.ingest.partials import PartialBounds
+from server.ingest.placing import Placing
 from server.ingest.pseudonym import vehicle_tag
 from server.repositories.repository import SceneCatalogue, StoredScene
 from server.stores.store import PartialPayload, PayloadStore
-from shared_models.errors import IntegrityError, ProtocolError, SenderError, ServerUnreachableError
+from shared_models.errors import IntegrityError, ProtocolError, SenderError, ServerUnreachableError, UpcycleError
 from shared_models.records import SceneManifest
 
 logger = logging.getLogger(__name__)
@@ -64,6 +66,8 @@ class Intake:
         self._threads = ThreadPoolExecutor(self.config.disk_threads, thread_name_prefix="ingest-disk")
         self._finishing = asyncio.Semaphore(self.config.finishing_at_once)
         self._open: dict[str, OpenScene] = {}
+        self._placing = Placing(store, catalogue)
+        self._bounds = PartialBounds(store, self.config, clock_ns)
 
     async def begin(self, manifest: SceneManifest) -> OpenScene | StoredScene:
         """Open a scene, or return it where it is stored already.
@@ -72,16 +76,21 @@ class Intake:
 
         Raises:
             SenderError: the policy refuses it.
+            ServerUnreachableError: too many scenes are coming in at once.
             StorageError, StorageFullError: nothing can be stored now.
         """
         self.policy.check_manifest(manifest)
         scene = OpenScene(manifest)
+        others = [other.manifest for scene_id, other in self._open.items() if scene_id != scene.scene_id]
+        is_sweep_due = self._bounds.admit(manifest, others)
         previous = self._open.get(scene.scene_id)
         self._open[scene.scene_id] = scene
         try:
             async with scene.lock:
                 if previous is not None:
                     await self._let_go(previous)  # waits for what is being done to it
+                if is_sweep_due:
+                    await self.sweep()
                 stored = await self.in_thread(lambda: self._look_or_open(scene))
         except BaseException:
             await self._close_partial(scene)
@@ -148,6 +157,23 @@ class Intake:
 
         return await self.in_thread(look)
 
+    async def sweep(self) -> int:
+        """Drop half-sent payloads that have expired or exceed the limits; returns how many.
+
+        Raises:
+            StorageError: the disk does not answer.
+        """
+        return await self.in_thread(self._bounds.sweep)
+
+    async def sweep_regularly(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Sweep until cancelled, at once and then every `partial_check_s`."""
+        while True:
+            try:
+                await self.sweep()
+            except UpcycleError as error:
+                logger.warning("half-sent payloads cannot be dropped: %s", error)
+            await sleep(self.config.partial_check_s)
+
     async def in_thread(self, work: Callable[[], _T]) -> _T:
         """Run blocking `work` off the event loop; when cancelled, only after `work` has ended."""
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -181,8 +207,9 @@ class Intake:
         except SenderError:
             partial.discard()
             raise
-        partial.commit()
-        return self._catalogue.add(manifest, self._clock_ns())
+        with self._placing.of(manifest.payload_sha256):
+            partial.commit()
+            return self._catalogue.add(manifest, self._clock_ns())
 
     def _check_content(self, manifest: SceneManifest, partial: PartialPayload) -> None:
         if partial.sha256 != manifest.payload_sha256:

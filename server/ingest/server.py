@@ -81,6 +81,7 @@ class IngestServer:
         self._server = grpc.aio.server(options=_OPTIONS)
         self._health = HealthServicer()
         self._ingest = IngestService(intake)
+        self._sweeping: asyncio.Task[None] | None = None
         ingest_pb2_grpc.add_IngestServicer_to_server(self._ingest, self._server)
         delivery = DeliveryService(intake.policy, model_directory)
         delivery_pb2_grpc.add_DeliveryServicer_to_server(delivery, self._server)
@@ -99,6 +100,7 @@ class IngestServer:
                 f"cannot listen on {self._listen.address}: taken by another program, or no address of this machine"
             ) from error
         await self._server.start()
+        self._sweeping = asyncio.create_task(self._intake.sweep_regularly())
         for name in _SERVICES:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return port
@@ -108,6 +110,9 @@ class IngestServer:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._intake.config.shutdown_grace_s if grace_s is None else grace_s)
         await self._ingest.sessions_ended()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping])
         await asyncio.to_thread(self._intake.close)
 
 

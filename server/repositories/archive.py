@@ -52,15 +52,21 @@ class SceneArchive:
 
 
 def open_archive(directory: Path, is_new_allowed: bool = False) -> SceneArchive:
-    """The archive in a server's data folder; reading is allowed while a server writes there.
+    """The archive in a server's data folder, read-only unless `is_new_allowed`.
+
+    Reading is allowed while a server writes there and from a read-only disk; it changes nothing.
 
     Raises:
         NotFoundError: no server has stored anything there, and `is_new_allowed` is not set.
         StorageError: it cannot be opened.
     """
-    if not is_new_allowed and not (directory / _CATALOGUE).is_file():
+    path, is_read_only = directory / _CATALOGUE, not is_new_allowed
+    if is_read_only and not path.is_file():
         raise NotFoundError(f"{directory}: no server data here; give the folder that `server serve --data` got")
-    return SceneArchive(catalogue=SqliteSceneCatalogue(directory / _CATALOGUE), store=FilePayloadStore(directory))
+    return SceneArchive(
+        catalogue=SqliteSceneCatalogue(path, is_read_only=is_read_only),
+        store=FilePayloadStore(directory, is_read_only=is_read_only),
+    )
 
 
 @contextmanager
@@ -76,9 +82,10 @@ def sole_writer(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{directory}: {error.strerror}: choose another folder for the server's data") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StorageError(f"{directory}: another server is running on this folder: stop it first") from error
         yield
-    except BlockingIOError as error:
-        raise StorageError(f"{directory}: another server is running on this folder: stop it first") from error
     finally:
         os.close(descriptor)

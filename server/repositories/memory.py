@@ -34,6 +34,10 @@ class MemorySceneCatalogue(SceneCatalogue):
             found = list(self._scenes.values())
         return (scene for scene in found if _fits(scene.manifest, where or SceneFilter()))
 
+    def has_payload(self, payload_sha256: str) -> bool:
+        with self._lock:
+            return any(scene.manifest.payload_sha256 == payload_sha256 for scene in self._scenes.values())
+
     def counts(self) -> CatalogueCounts:
         with self._lock:
             sizes = [scene.manifest.payload_bytes for scene in self._scenes.values()]

@@ -68,6 +68,10 @@ class SceneCatalogue(ABC):
         """Stored scenes in the order they came; those added while reading may be left out."""
 
     @abstractmethod
+    def has_payload(self, payload_sha256: str) -> bool:
+        """Whether any stored scene has this payload."""
+
+    @abstractmethod
     def counts(self) -> CatalogueCounts:
         """How much is stored."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, create_engine, event, func, insert, select
 from sqlalchemy import exc as database_errors
+from sqlalchemy.pool import NullPool
 
-from server.repositories.migrate import upgrade
+from server.repositories.migrate import check_current, upgrade
 from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter, StoredScene
 from server.repositories.tables import scenes
 from shared_models.errors import StorageError, StorageFullError
@@ -26,16 +28,16 @@ _MANIFEST_COLUMNS = [scenes.c[each.name] for each in fields(SceneManifest)]
 class SqliteSceneCatalogue(SceneCatalogue):
     """Stored scenes in the SQLite file `path`, which is made or brought to the newest schema first."""
 
-    def __init__(self, path: Path, busy_timeout_s: float = 5.0) -> None:
-        """Open it.
+    def __init__(self, path: Path, busy_timeout_s: float = 5.0, is_read_only: bool = False) -> None:
+        """Open it; `is_read_only`: a file that is there already, also one of a running server, changing nothing.
 
         Raises:
-            StorageError: the file cannot be used, is no such database, or was written by a newer version.
+            StorageError: the file cannot be used, is no such database, or was written by another version.
         """
         self.path = path
-        self._engine = _make_engine(path, busy_timeout_s)
+        self._engine = (_make_reader if is_read_only else _make_engine)(path, busy_timeout_s)
         with self._transaction() as connection:
-            upgrade(connection, path)
+            (check_current if is_read_only else upgrade)(connection, path)
 
     def add(self, manifest: SceneManifest, stored_at_ns: int | None = None) -> StoredScene:
         row = {each.name: getattr(manifest, each.name) for each in fields(manifest)}
@@ -68,6 +70,9 @@ class SqliteSceneCatalogue(SceneCatalogue):
         while rows := self._rows(query.where(scenes.c.sequence > last)):
             yield from map(_stored_scene, rows)
             last = rows[-1].sequence
+
+    def has_payload(self, payload_sha256: str) -> bool:
+        return bool(self._rows(_select().where(scenes.c.payload_sha256 == payload_sha256).limit(1)))
 
     def counts(self) -> CatalogueCounts:
         query = select(func.count(), func.coalesce(func.sum(scenes.c.payload_bytes), 0)).select_from(scenes)
@@ -114,6 +119,20 @@ def _make_engine(path: Path, busy_timeout_s: float) -> Engine:
         raise StorageError(f"{path.parent}: {error.strerror}: choose another folder for the server's data") from error
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": busy_timeout_s})
     event.listen(engine, "connect", _make_durable)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _make_reader(path: Path, busy_timeout_s: float) -> Engine:
+    def connect() -> sqlite3.Connection:
+        # A writer keeps a -wal file. Without one nothing changes the file, and only as "immutable" can SQLite read it
+        # without making files beside it, which a read-only folder does not allow.
+        has_writer = path.with_name(f"{path.name}-wal").exists()
+        address = f"{path.absolute().as_uri()}?mode=ro{'' if has_writer else '&immutable=1'}"
+        return sqlite3.connect(address, timeout=busy_timeout_s, uri=True, isolation_level=None, check_same_thread=False)
+
+    # Connected anew for each query, for a server may start or stop meanwhile.
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
     event.listen(engine, "begin", _begin)
     return engine
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from server.stores.store import PartialPayload, PayloadStore
+from server.stores.store import HeldPartial, PartialPayload, PayloadStore, to_drop
 from shared_models.errors import NotFoundError, StorageError, StorageFullError
 from shared_models.records import check
 
@@ -25,8 +26,8 @@ _READ_BYTES = 1 << 20
 class FilePayloadStore(PayloadStore):
     """Content-addressed files below `root`, all in one file system."""
 
-    def __init__(self, root: Path) -> None:
-        """Make the folders.
+    def __init__(self, root: Path, is_read_only: bool = False) -> None:
+        """Make the folders, unless `is_read_only`: then nothing may be added.
 
         Raises:
             StorageError: they cannot be made.
@@ -34,6 +35,10 @@ class FilePayloadStore(PayloadStore):
         self.root = root
         self._payloads, self._partials = root / "payloads", root / "partial"
         self._synced_folders: set[str] = set()  # their entries are durable in the folder above
+        self._in_use: set[str] = set()  # keys of open partials, guarded by the lock
+        self._lock = threading.Lock()
+        if is_read_only:
+            return
         with _storage_errors(root):
             self._payloads.mkdir(parents=True, exist_ok=True)
             self._partials.mkdir(exist_ok=True)
@@ -46,8 +51,19 @@ class FilePayloadStore(PayloadStore):
 
     def open_partial(self, key: str) -> PartialPayload:
         check.sha256_hex("partial payload", "key", key)
-        with _storage_errors(self._partials / key):
-            return _FilePartial(self, self._partials / key)
+        with self._lock:  # not while drop_partials is about to unlink it
+            self._in_use.add(key)
+        try:
+            with _storage_errors(self._partials / key):
+                return _FilePartial(self, self._partials / key)
+        except (StorageError, StorageFullError):
+            self.let_go(key)
+            raise
+
+    def let_go(self, key: str) -> None:
+        """Nobody uses the partial under `key` any more."""
+        with self._lock:
+            self._in_use.discard(key)
 
     def partial_bytes(self, key: str) -> int:
         check.sha256_hex("partial payload", "key", key)
@@ -55,15 +71,26 @@ class FilePayloadStore(PayloadStore):
             return (self._partials / key).stat().st_size
         return 0
 
-    def drop_partials(self, older_than_s: float, now_s: float) -> int:
+    def drop_partials(
+        self, older_than_s: float, now_s: float, keep_bytes: int | None = None, keep_count: int | None = None
+    ) -> int:
         dropped = 0
         with _storage_errors(self._partials):
-            for path in list(self._partials.iterdir()):
-                with suppress(FileNotFoundError):
-                    if now_s - path.stat().st_mtime > older_than_s:
-                        path.unlink()
+            held = list(self._held())
+            with self._lock:
+                in_use = frozenset(self._in_use)
+            for key in to_drop(held, in_use, older_than_s, now_s, keep_bytes, keep_count):
+                with self._lock:
+                    if key not in self._in_use:  # opened meanwhile
+                        (self._partials / key).unlink(missing_ok=True)
                         dropped += 1
         return dropped
+
+    def _held(self) -> Iterator[HeldPartial]:
+        for path in self._partials.iterdir():
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                yield HeldPartial(key=path.name, size=status.st_size, changed_s=status.st_mtime)
 
     def read(self, sha256: str) -> bytes:
         path = self.path(sha256)
@@ -81,6 +108,11 @@ class FilePayloadStore(PayloadStore):
 
     def has(self, sha256: str) -> bool:
         return self.path(sha256).is_file()
+
+    def remove(self, sha256: str) -> None:
+        path = self.path(sha256)
+        with _storage_errors(path):
+            path.unlink(missing_ok=True)
 
     def place(self, source: Path, sha256: str) -> None:
         """Rename the synced file `source` into its final place, durably."""
@@ -101,9 +133,13 @@ class _FilePartial(PartialPayload):
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._hash = hashlib.sha256()
         self._size = 0
-        while data := os.read(self._descriptor, _READ_BYTES):
-            self._hash.update(data)
-            self._size += len(data)
+        try:
+            while data := os.read(self._descriptor, _READ_BYTES):
+                self._hash.update(data)
+                self._size += len(data)
+        except OSError:
+            os.close(self._descriptor)
+            raise
 
     @property
     def size(self) -> int:
@@ -133,13 +169,14 @@ class _FilePartial(PartialPayload):
         return self.sha256
 
     def discard(self) -> None:
-        self.close()
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
+        self.close()
 
     def close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
+            self._store.let_go(self._path.name)
         self._descriptor = -1
 
     @contextmanager

@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 
-from server.stores.store import PartialPayload, PayloadStore
+from server.stores.store import HeldPartial, PartialPayload, PayloadStore, to_drop
 from shared_models.errors import NotFoundError
 
 
@@ -16,22 +16,27 @@ class MemoryPayloadStore(PayloadStore):
     def __init__(self) -> None:
         self._payloads: dict[str, bytes] = {}
         self._partials: dict[str, _MemoryPartial] = {}
+        self._in_use: set[str] = set()
         self._lock = threading.Lock()
 
     def open_partial(self, key: str) -> PartialPayload:
         with self._lock:
+            self._in_use.add(key)
             return self._partials.setdefault(key, _MemoryPartial(self, key))
 
     def partial_bytes(self, key: str) -> int:
         with self._lock:
             return self._partials[key].size if key in self._partials else 0
 
-    def drop_partials(self, older_than_s: float, now_s: float) -> int:
+    def drop_partials(
+        self, older_than_s: float, now_s: float, keep_bytes: int | None = None, keep_count: int | None = None
+    ) -> int:
         with self._lock:
-            stale = [key for key, partial in self._partials.items() if now_s - partial.changed_s > older_than_s]
-            for key in stale:
+            held = [HeldPartial(key=k, size=p.size, changed_s=p.changed_s) for k, p in self._partials.items()]
+            dropped = to_drop(held, self._in_use, older_than_s, now_s, keep_bytes, keep_count)
+            for key in dropped:
                 del self._partials[key]
-        return len(stale)
+        return len(dropped)
 
     def read(self, sha256: str) -> bytes:
         with self._lock:
@@ -43,10 +48,20 @@ class MemoryPayloadStore(PayloadStore):
         with self._lock:
             return sha256 in self._payloads
 
+    def remove(self, sha256: str) -> None:
+        with self._lock:
+            self._payloads.pop(sha256, None)
+
+    def let_go(self, key: str) -> None:
+        """Nobody uses the partial under `key` any more."""
+        with self._lock:
+            self._in_use.discard(key)
+
     def take(self, key: str, payload: bytes | None = None) -> None:
         """End the partial under `key`; keep `payload` where there is one."""
         with self._lock:
             self._partials.pop(key, None)
+            self._in_use.discard(key)
             if payload is not None:
                 self._payloads[hashlib.sha256(payload).hexdigest()] = payload
 
@@ -80,4 +95,4 @@ class _MemoryPartial(PartialPayload):
         self._store.take(self._key)
 
     def close(self) -> None:
-        pass
+        self._store.let_go(self._key)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
 
 
 class PartialPayload(ABC):
@@ -68,8 +70,14 @@ class PayloadStore(ABC):
         """Bytes held of the half-sent payload under `key`; 0 where there is none."""
 
     @abstractmethod
-    def drop_partials(self, older_than_s: float, now_s: float) -> int:
-        """Forget half-sent payloads that nobody has added to for `older_than_s`; returns how many."""
+    def drop_partials(
+        self, older_than_s: float, now_s: float, keep_bytes: int | None = None, keep_count: int | None = None
+    ) -> int:
+        """Forget half-sent payloads that nobody has added to for `older_than_s`; returns how many.
+
+        Those added to longest ago go too while all together hold more than `keep_bytes` or are more than `keep_count`.
+        Opened ones that are not closed yet stay, but count.
+        """
 
     @abstractmethod
     def read(self, sha256: str) -> bytes:
@@ -83,3 +91,40 @@ class PayloadStore(ABC):
     @abstractmethod
     def has(self, sha256: str) -> bool:
         """Whether a payload with this hash is here."""
+
+    @abstractmethod
+    def remove(self, sha256: str) -> None:
+        """Forget a payload; nothing happens where there is none.
+
+        Raises:
+            StorageError: it cannot be removed.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldPartial:
+    """A half-sent payload as the choice of those to drop sees it."""
+
+    key: str
+    size: int
+    changed_s: float
+
+
+def to_drop(
+    held: Iterable[HeldPartial],
+    in_use: Container[str],
+    older_than_s: float,
+    now_s: float,
+    keep_bytes: int | None,
+    keep_count: int | None,
+) -> list[str]:
+    """Keys that `PayloadStore.drop_partials` forgets, oldest first."""
+    by_age = sorted(held, key=lambda each: each.changed_s)
+    count, size = len(by_age), sum(each.size for each in by_age)
+    chosen = []
+    for each in by_age:
+        is_crowded = (keep_bytes is not None and size > keep_bytes) or (keep_count is not None and count > keep_count)
+        if each.key not in in_use and (is_crowded or now_s - each.changed_s > older_than_s):
+            chosen.append(each.key)
+            count, size = count - 1, size - each.size
+    return chosen

@@ -114,8 +114,9 @@ def load(directory: Path, device: str | torch.device = "cpu", engine: SparseEngi
         state = safetensors.torch.load(model)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{directory / MODEL_FILE}: not a safetensors file ({error})") from error
-    detector = construct(manifest.detector, manifest.configuration, engine, str(directory))
-    load_into(detector, refuse_unusable(state, str(directory)), str(directory))
+    state = refuse_unusable(state, str(directory))
+    detector = construct(manifest.detector, manifest.configuration, state, engine, str(directory / MANIFEST_FILE))
+    load_into(detector, state, str(directory))
     if detector.backbone_hash != manifest.backbone_hash:
         raise CheckpointError(
             f"{directory}: its backbone has the hash {detector.backbone_hash[:12]}..., "

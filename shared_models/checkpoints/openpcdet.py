@@ -53,10 +53,11 @@ def read_openpcdet(path: Path, max_bytes: int = MAX_FILE_BYTES) -> dict[str, Ten
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except _UNPICKLING_ERRORS as error:
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        # torch's own message advises to load without its protection; it stays in the traceback only.
         raise CheckpointError(
-            f"{path}: not a readable PyTorch checkpoint of tensors only ({first_line}); "
-            "a file that needs to run code to load is never loaded"
+            f"{path}: expected a PyTorch checkpoint that holds tensors and plain values only; the file is damaged or "
+            "needs to run code to load, and such a file is never loaded. Get it again from its source, or save its "
+            "'model_state' alone where you trust it"
         ) from error
     return refuse_unusable(_model_state(found, path), str(path))
 

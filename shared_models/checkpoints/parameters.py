@@ -43,18 +43,28 @@ def load_into(module: nn.Module, state: Mapping[str, Tensor], source: str) -> Lo
         CheckpointError: names the first missing, extra and misshapen parameter, and how many there are of each.
     """
     own = module.state_dict()
-    ignored = tuple(name for name in state if name in IGNORED and name not in own)
-    given = {name: tensor for name, tensor in state.items() if name not in ignored}
-    old_layout = _uses_old_layout(own, given)
-    fitted = {name: _fit(own[name], given[name], old_layout) for name in own if name in given}
-    _refuse_misfits(own, given, fitted, source)
-    converted = tuple(name for name, tensor in fitted.items() if old_layout and own[name].ndim == 5)
+    fitted, converted = fit(module, state, source)
     if converted:
         logger.info("sparse kernels turned from the layout of spconv 1", extra={"kernels": len(converted)})
     with torch.no_grad():
         for name, tensor in fitted.items():
             own[name].copy_(tensor)
+    ignored = tuple(name for name in state if name not in own)
     return LoadReport(loaded=len(fitted), ignored=ignored, converted=converted)
+
+
+def fit(module: nn.Module, state: Mapping[str, Tensor], source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """`state` in the layout of `module`, which may be on the meta device, and the names of the kernels turned around.
+
+    Raises:
+        CheckpointError: as in `load_into`.
+    """
+    own = module.state_dict()
+    given = {name: tensor for name, tensor in state.items() if name in own or name not in IGNORED}
+    old_layout = _uses_old_layout(own, given)
+    fitted = {name: _turned_if(old_layout, own[name], given[name]) for name in own if name in given}
+    _refuse_misfits(own, given, fitted, source)
+    return fitted, tuple(name for name in fitted if old_layout and own[name].ndim == 5)
 
 
 def _turned(kernel: Tensor) -> Tensor:
@@ -68,7 +78,7 @@ def _uses_old_layout(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> 
     return not fits_as_is and all(mine.shape == _turned(theirs).shape for mine, theirs in kernels)
 
 
-def _fit(own: Tensor, given: Tensor, old_layout: bool) -> Tensor:
+def _turned_if(old_layout: bool, own: Tensor, given: Tensor) -> Tensor:
     return _turned(given) if old_layout and own.ndim == given.ndim == 5 else given
 
 

@@ -22,13 +22,19 @@ DATASETS = {
 
 
 def open_dataset(
-    given: str, root: Path | None = None, split: str = "all", defaults: Mapping[str, Any] | None = None
+    given: str,
+    root: Path | None = None,
+    split: str = "all",
+    defaults: Mapping[str, Any] | None = None,
+    *,
+    with_labels: bool = True,
 ) -> Dataset:
     """The dataset that `given` names, restricted to `split`.
 
     given: a name in the table; one that is generated may have settings: `simulated,domain=usa,seed=3`.
     root: its folder; a generated dataset needs none.
     defaults: settings of a generated dataset where neither `given` nor its folder has them.
+    with_labels: False leaves labels unread where they are stored apart from the scans; a vehicle needs none.
 
     Raises:
         UnknownNameError: no dataset of this name.
@@ -43,7 +49,7 @@ def open_dataset(
         raise ConfigError(f"dataset {given}: {name} is read from its folder and takes no settings")
     if root is None:
         raise ConfigError(f"dataset {given}: its folder is needed (--root DIR)")
-    return dataset_class.open(root, split)
+    return dataset_class.open(root, split) if with_labels else dataset_class.open_unlabelled(root, split)
 
 
 def settings_of(given: str, words: list[str]) -> dict[str, Any]:

@@ -41,10 +41,12 @@ class KittiConfig:
         "val", "test", ...); names beginning with "test" lie in the testing folder.
     points: "full" is the whole sweep of `velodyne`; "reduced" is what camera 2 sees, from `velodyne_reduced`; "auto"
         is what camera 2 sees, from `velodyne_reduced` where that exists and else cut from `velodyne`.
+    with_labels: read `label_2`; without, no frame has labels.
     """
 
     split: str = "all"
     points: str = "auto"
+    with_labels: bool = True
 
     def __post_init__(self) -> None:
         if self.points not in POINT_CHOICES:
@@ -74,6 +76,10 @@ class KittiDataset(Dataset):
     def open(cls, root: Path, split: str = "all") -> Self:
         return cls(root, KittiConfig(split=split))
 
+    @classmethod
+    def open_unlabelled(cls, root: Path, split: str = "all") -> Self:
+        return cls(root, KittiConfig(split=split, with_labels=False))
+
     @property
     def frame_ids(self) -> tuple[str, ...]:
         return self._frame_ids
@@ -90,7 +96,7 @@ class KittiDataset(Dataset):
         base = self._root / folder
         camera = read_calibration(base / "calib" / f"{name}.txt", _image_size(base / "image_2" / f"{name}.png"))
         label_path = base / "label_2" / f"{name}.txt"
-        has_labels = folder == "training" and label_path.parent.is_dir()
+        has_labels = self._config.with_labels and folder == "training" and label_path.parent.is_dir()
         return Frame(
             frame_id=frame_id,
             points=self._points(base, name, camera),

@@ -38,8 +38,8 @@ VEHICLE_FROM_SENSOR: Final = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], dtype=
 class NuscenesDataset(Dataset):
     """Keyframes, named by their tokens."""
 
-    def __init__(self, root: Path, split: str = "all") -> None:
-        self._root = Path(root)
+    def __init__(self, root: Path, split: str = "all", with_labels: bool = True) -> None:
+        self._root, self._with_labels = Path(root), with_labels
         self._path = self._root / INFO_FILE
         only_all(self._root, split)
         if not self._root.is_dir():
@@ -56,6 +56,10 @@ class NuscenesDataset(Dataset):
     def open(cls, root: Path, split: str = "all") -> Self:
         return cls(root, split)
 
+    @classmethod
+    def open_unlabelled(cls, root: Path, split: str = "all") -> Self:
+        return cls(root, split, with_labels=False)
+
     @property
     def frame_ids(self) -> tuple[str, ...]:
         return tuple(self._infos)
@@ -70,7 +74,7 @@ class NuscenesDataset(Dataset):
                 points=_read_points(self._root / Path(info["lidar_points"]["lidar_path"]).name),
                 point_fields=("x", "y", "z", "intensity", "ring"),
                 timestamp_ns=round(float(info["timestamp"]) * 1e9),
-                labels=self._labels(info["instances"]),
+                labels=self._labels(info["instances"]) if self._with_labels else None,
                 camera=self._camera(info["images"]),
             )
         except (KeyError, TypeError, AttributeError) as error:

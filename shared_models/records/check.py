@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from shared_models.errors import InvalidValueError
 
+# Control characters, path separators, Unicode's line breaks and turns of direction, halves of UTF-16 pairs. A fixed
+# list and not str.isprintable, which other languages do not have and which changes with Python's version of Unicode.
+_NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_WIDTH = 4096  # channels of one layer; the widest of the known detectors has 512
 
 
@@ -40,8 +44,8 @@ def sha256_hex(owner: str, field: str, value: str) -> None:
 
 
 def name(owner: str, field: str, value: str, max_length: int = 200) -> None:
-    """`value` is a printable, non-empty name without path separators."""
-    if not 0 < len(value) <= max_length or not value.isprintable() or any(c in value for c in "/\\"):
+    """`value` is a printable, non-empty name without path separators, as docs/protocol.md defines it."""
+    if not 0 < len(value) <= max_length or _NOT_IN_NAMES.search(value):
         raise InvalidValueError(
             f"{owner}.{field}: expected 1 to {max_length} printable characters without '/' or '\\', got {value[:80]!r}"
         )

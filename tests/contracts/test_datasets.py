@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -21,11 +23,16 @@ def make_simulated(tmp_path):
 
 
 @pytest.fixture(params=sorted(DATASETS))
-def dataset(request, make_kitti, make_simulated, tmp_path) -> Dataset:
+def named_folder(request, make_kitti, make_simulated, tmp_path) -> tuple[str, Path]:
     roots = {"kitti": make_kitti, "simulated": make_simulated, **small_folders(tmp_path)}
     if request.param not in roots:
         pytest.fail(f"add a small {request.param!r} folder to this fixture")
-    return open_dataset(request.param, roots[request.param]())
+    return request.param, roots[request.param]()
+
+
+@pytest.fixture
+def dataset(named_folder) -> Dataset:
+    return open_dataset(*named_folder)
 
 
 def test_frame_ids_are_unique_names(dataset):
@@ -46,6 +53,13 @@ def test_frames_come_in_the_order_of_their_ids_and_the_same_each_time(dataset):
     first, second = list(dataset), list(dataset)
     assert tuple(f.frame_id for f in first) == dataset.frame_ids
     for one, other in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one.points, other.points)
+
+
+def test_without_labels_the_scans_are_the_same(dataset, named_folder):
+    unlabelled = open_dataset(*named_folder, with_labels=False)
+    assert unlabelled.frame_ids == dataset.frame_ids
+    for one, other in zip(unlabelled, dataset, strict=True):
         np.testing.assert_array_equal(one.points, other.points)
 
 

@@ -93,3 +93,9 @@ def test_threads_may_add_at_once(catalogue: SceneCatalogue) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: catalogue.add(manifest(n % 50), stored_at_ns=n), range(200)))
     assert catalogue.counts().scenes == 50
+
+
+def test_payloads_of_stored_scenes(catalogue: SceneCatalogue) -> None:
+    stored = catalogue.add(manifest(1), stored_at_ns=0)
+    assert catalogue.has_payload(stored.manifest.payload_sha256)
+    assert not catalogue.has_payload("0" * 64)

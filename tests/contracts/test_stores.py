@@ -88,3 +88,28 @@ def test_only_old_partials_are_dropped(store: PayloadStore) -> None:
     assert store.partial_bytes(KEY) == 3
     assert store.drop_partials(older_than_s=3600.0, now_s=1e12) == 1
     assert store.partial_bytes(KEY) == 0
+
+
+def test_open_partials_are_not_dropped(store: PayloadStore) -> None:
+    partial = store.open_partial(KEY)
+    partial.append(b"abc")
+    assert store.drop_partials(older_than_s=0.0, now_s=1e12, keep_bytes=0, keep_count=0) == 0
+    assert store.read(partial.commit()) == b"abc"
+
+
+@pytest.mark.parametrize(("limits", "dropped"), [((5, None), 1), ((6, 2), 0), ((None, 1), 1), ((2, 9), 2)])
+def test_partials_beyond_a_limit_are_dropped(
+    store: PayloadStore, limits: tuple[int | None, int | None], dropped: int
+) -> None:
+    for key in (KEY, OTHER_KEY):
+        partial = store.open_partial(key)
+        partial.append(b"abc")
+        partial.close()
+    assert store.drop_partials(3600.0, 0.0, *limits) == dropped
+
+
+def test_removed_payload_is_gone(store: PayloadStore) -> None:
+    sha256 = store.open_partial(KEY).commit()
+    store.remove(sha256)
+    store.remove(sha256)
+    assert not store.has(sha256)

@@ -12,9 +12,10 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
+from protos.policy import Policy
 from server.cli import app
 from server.repositories.archive import open_archive
-from shared_models import codecs
+from shared_models import checkpoints, codecs, detectors
 from shared_models.errors import CheckpointError, ConfigError, InvalidValueError, NotFoundError
 from shared_models.records import GridFeatures, SceneFeatures, SetFeatures
 from tests.loopback import BACKBONE, make_scene
@@ -71,7 +72,10 @@ def test_show(data: Path) -> None:
         "keypoints min, mean, max": [1.0, 1.0, 1.0],
         "keypoints zeros": 0.0,
     }
-    assert "active cells" in run("show", scene_id, "--data", str(data)).stdout
+    page = run("show", scene_id, "--data", str(data)).stdout
+    assert "active cells" in page
+    assert f"  scene_id                     {scene_id}\n" in page
+    assert page.count(BACKBONE) == 2
 
 
 @pytest.mark.parametrize(("prefix", "error"), [("0123456789", NotFoundError), ("../x", InvalidValueError)])
@@ -94,10 +98,35 @@ def test_folder_without_data(tmp_path: Path) -> None:
         (("--backbone-hash", "XYZ"), InvalidValueError, "64 lower-case"),
         (("--any-backbone", "--host", "0.0.0.0"), ConfigError, "--insecure-public"),
         (("--any-backbone", "--codec", "int3"), ConfigError, "int3"),
-        (("--checkpoint", "nowhere/model.safetensors"), CheckpointError, "manifest.json"),
+        (("--checkpoint", "nowhere/model.safetensors"), CheckpointError, "no such checkpoint"),
+        (("--checkpoint", "nowhere.pth"), CheckpointError, "no such checkpoint"),
+        (("--any-backbone", "--model", "nowhere"), ConfigError, "nowhere is no folder"),
     ],
 )
 def test_serve_refuses(arguments: tuple[str, ...], error: type[Exception], message: str) -> None:
     result = run("serve", *arguments)
     assert isinstance(result.exception, error)
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize("kind", ["folder", "manifest.json", "pth"])
+def test_serve_accepts_the_backbone_of_a_checkpoint(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = detectors.build("second_iou", "tiny", seed=1, for_openpcdet=True)
+    checkpoints.save(detector, tmp_path / "model", is_trained=False)
+    torch.save({"model_state": detector.state_dict()}, tmp_path / "a.pth")
+    path = {"folder": tmp_path / "model", "pth": tmp_path / "a.pth"}.get(kind, tmp_path / "model" / kind)
+    policies = []
+
+    async def note(_data: object, _listen: object, policy: Policy, _model: object) -> None:
+        policies.append(policy)
+
+    monkeypatch.setattr("server.cli._serve", note)
+    assert run("serve", "--checkpoint", str(path)).exit_code == 0
+    assert policies[0].backbone_hashes == {detector.backbone_hash}
+
+
+def test_serve_refuses_a_damaged_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"no checkpoint")
+    result = run("serve", "--checkpoint", str(tmp_path / "a.pth"))
+    assert isinstance(result.exception, CheckpointError)
+    assert "a.pth" in str(result.exception)

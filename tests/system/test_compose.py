@@ -142,6 +142,25 @@ def test_a_vehicle_waits_for_a_healthy_server(compose):
     assert compose["services"]["vehicle"]["depends_on"]["server"]["condition"] == "service_healthy"
 
 
+@pytest.mark.parametrize("service", ["vehicle", "vehicle-kitti"])
+def test_a_vehicle_uses_one_thread_and_starts_again_after_an_error(service: str, compose):
+    vehicle = compose["services"][service]
+    words = vehicle["command"]
+    assert words[words.index("--threads") + 1] == "1"
+    assert vehicle["environment"] == {"OMP_NUM_THREADS": "1"}
+    assert vehicle["restart"] == "on-failure"
+
+
+@pytest.mark.parametrize("service", ["server", "vehicle"])
+def test_where_packages_come_from_can_be_told(service: str, compose):
+    """By arguments of the build that have no value of their own and are declared before packages are installed."""
+    build = compose["services"][service]["build"]
+    assert build["args"] == ["PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"]
+    before_install = dockerfile(compose["services"][service]).partition("pip install")[0]
+    for name in build["args"]:
+        assert re.search(rf"^ARG {name}$", before_install, re.M)
+
+
 def test_real_scans_are_a_profile_of_their_own(compose):
     """So that nothing has to be set for a simulated fleet."""
     assert "profiles" not in compose["services"]["vehicle"]

@@ -61,6 +61,7 @@ def test_another_model_fails_with_exit_code_1(own_case, tmp_path: Path) -> None:
     result = run(case, "--checkpoint", tmp_path / "other")
     assert result.exit_code == 1
     assert "differs" in result.stdout
+    assert f"backbone {checkpoints.read_manifest(tmp_path / 'other').backbone_hash}\n" in result.stdout
     assert "failed at a tolerance of 0.0001" in result.stdout
 
 

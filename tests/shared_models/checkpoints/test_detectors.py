@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,3 +72,60 @@ def test_the_reference_checkpoints_fit_the_detectors(tmp_path: Path, case: str, 
     assert all(torch.equal(state[key], tensor) for key, tensor in expected.items() if key in state)
     checkpoints.save(detector, tmp_path / "own", is_trained=False)
     assert checkpoints.load(tmp_path / "own").backbone_hash == detector.backbone_hash
+
+
+def put(*keys: str | int, value: Any) -> Callable[[Any], None]:
+    def change(configuration: Any) -> None:
+        for key in keys[:-1]:
+            configuration = configuration[key]
+        configuration[keys[-1]] = value
+
+    return change
+
+
+def widen(configuration: Any) -> None:
+    """Each width is allowed, the network of them would take hundreds of GB."""
+    configuration["backbone"] |= {"stage_channels": [4096] * 4, "out_channels": 4096}
+    configuration["bev"] |= {"channels": [4096] * 2, "upsample_channels": [4096] * 2}
+    configuration["roi"] |= {"grid_size": 32, "widths": [4096, 4096]}
+
+
+HOSTILE = [
+    (put("voxels", "voxel_size_m", value=[0.0, 0.1, 0.1]), "VoxelConfig.voxel_size_m: expected 0.001 to 100, got 0.0"),
+    (put("voxels", "voxel_size_m", value=[10**400, 1, 1]), "voxel_size_m.*expected finite float"),
+    (put("voxels", "point_range_m", value=[-1e6, -1e6, -3, 1e6, 1e6, 1]), "VoxelConfig.point_range_m: .*-1000000"),
+    (put("voxels", "point_range_m", value=[-9e3, -9e3, -3, 9e3, 9e3, 1]), "point_range_m: .*1 to 4096, got 180000"),
+    (put("voxels", "point_range_m", value=[10, 10, 1, -10, -10, -3]), "point_range_m: .*1 to 4096, got -200"),
+    (put("voxels", "point_range_m", value=[0, -20, -3, 35.2, 20, -2]), "expected a bird's-eye map"),
+    (put("voxels", "point_range_m", value=[0, -20, -3, 35.9, 20, 1]), "each side a multiple of 2"),
+    (put("voxels", "max_points_per_voxel", value=0), "VoxelConfig.max_points_per_voxel: expected an integer of 1"),
+    (put("backbone", "out_channels", value=-1), "BackboneConfig.out_channels: .*1 to 4096, got -1"),
+    (put("backbone", "out_channels", value=10**9), "BackboneConfig.out_channels: .*1 to 4096, got 1000000000"),
+    (put("backbone", "stage_channels", value=[16, 16, 32]), "backbone.stage_channels: expected 4 values, got 3"),
+    (put("anchors", "classes", value=[]), "AnchorHeadConfig.classes: expected 1 to 64 entries, got 0"),
+    (put("anchors", "classes", 0, "name", value="../x"), "AnchorClass.name: expected 1 to 64 printable"),
+    (put("bev", "layer_counts", value=[3]), "BevConfig.layer_counts, .*equally many each, got 1, 2, 2, 2, 2"),
+    (put("roi", "pooling", value="nonsense"), "IouHeadConfig.pooling: expected rotated or openpcdet, got 'nonsense'"),
+    (put("roi", "grid_size", value=0), "IouHeadConfig.grid_size: expected an integer of 1 to 32, got 0"),
+    (put("selection", "iou_threshold", value=7.0), "SelectionConfig.iou_threshold: expected 0 to 1, got 7.0"),
+    (widen, "does not fit the network"),
+]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints") / "a"
+    checkpoints.save(detectors.build("second_iou", "tiny"), folder, is_trained=False)
+    return folder
+
+
+@pytest.mark.parametrize(("change", "message"), HOSTILE)
+def test_hostile_configurations_are_refused(
+    tmp_path: Path, saved: Path, change: Callable[[Any], None], message: str
+) -> None:
+    manifest = json.loads((saved / "manifest.json").read_text())
+    change(manifest["configuration"])
+    (tmp_path / "model.safetensors").symlink_to(saved / "model.safetensors")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=rf"manifest\.json: .*{message}"):
+        checkpoints.load(tmp_path)

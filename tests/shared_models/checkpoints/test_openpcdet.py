@@ -137,6 +137,15 @@ def test_wrong_and_hostile_content(tmp_path: Path, content: Any, message: str, i
     assert not Path("/tmp/this-must-never-exist").exists()
 
 
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
+def test_a_hostile_file_gets_no_advice_to_load_it_unprotected(tmp_path: Path, is_zip: bool) -> None:
+    path = write(tmp_path / "a.pth", {"model_state": {"a": RunsCode()}}, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(CheckpointError, match=r"a\.pth: expected a PyTorch checkpoint that holds tensors") as caught:
+        checkpoints.read_openpcdet(path)
+    assert "weights_only" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, pickle.UnpicklingError)  # for those who ask for the traceback
+
+
 def test_files_that_are_something_else(tmp_path: Path) -> None:
     good = write(tmp_path / "good.pth", {"model_state": state()}).read_bytes()
     path = tmp_path / "a.pth"

@@ -47,6 +47,16 @@ def test_test_frames_have_no_labels(make_kitti):
     assert KittiDataset(make_kitti()).frame("testing-000000").labels is None
 
 
+def test_labels_that_nobody_asked_for_are_not_read(make_kitti):
+    root = make_kitti()
+    (root / "training/label_2/000000.txt").write_text("Car nonsense\n")
+    with pytest.raises(DatasetError, match="000000.txt:1"):
+        open_dataset("kitti", root).frame("training-000000")
+    frame = open_dataset("kitti", root, with_labels=False).frame("training-000000")
+    assert frame.labels is None
+    assert len(frame.points)
+
+
 def test_full_keeps_what_the_camera_does_not_see(make_kitti):
     root = make_kitti()
     behind = np.array([[-5, 0, -1, 0.5], [10, 0, -1, 0.5]], dtype="<f4")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from shared_models.datasets import open_dataset
 from shared_models.datasets.nuscenes import NuscenesDataset, camera_image_path
 from shared_models.errors import DatasetError
 from shared_models.geometry.boxes import points_in_boxes_mask
@@ -76,3 +77,12 @@ def test_real_boxes_hold_the_points_that_nuscenes_counted(shared_data):
     xyz = torch.from_numpy(np.ascontiguousarray(frame.points[:, :3]))
     found = points_in_boxes_mask(xyz, torch.from_numpy(frame.labels.boxes)).sum(0).numpy()
     assert (found == counted).mean() > 0.85
+
+
+def test_labels_that_nobody_asked_for_are_not_read(root):
+    content = json.loads((root / "frame_info.json").read_text())
+    content["data_list"][0]["instances"][0]["bbox_3d"] = [1, 2]
+    (root / "frame_info.json").write_text(json.dumps(content))
+    (frame,) = open_dataset("nuscenes", root, with_labels=False)
+    assert frame.labels is None
+    assert len(frame.points)

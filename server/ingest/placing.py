@@ -1,0 +1,49 @@
+"""Payload and catalogue row together: a payload that no row came to refer to is removed again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from server.repositories.repository import SceneCatalogue
+from server.stores.store import PayloadStore
+from shared_models.errors import UpcycleError
+
+logger = logging.getLogger(__name__)
+
+
+class Placing:
+    """Guards payloads between commit and row; several scenes may have the same payload at the same time."""
+
+    def __init__(self, store: PayloadStore, catalogue: SceneCatalogue) -> None:
+        self._store, self._catalogue = store, catalogue
+        self._users: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def of(self, payload_sha256: str) -> Iterator[None]:
+        """Commit the payload and add its row inside; where that fails, what nothing refers to is removed."""
+        with self._lock:
+            self._users[payload_sha256] += 1
+        has_failed = True
+        try:
+            yield
+            has_failed = False
+        finally:
+            with self._lock:  # also while removing: nobody may commit the same payload in between
+                self._users[payload_sha256] -= 1
+                if not self._users[payload_sha256]:
+                    del self._users[payload_sha256]
+                    if has_failed:
+                        self._remove_unless_referred_to(payload_sha256)
+
+    def _remove_unless_referred_to(self, payload_sha256: str) -> None:
+        try:
+            # The row may be there although the database reported a failure.
+            if not self._catalogue.has_payload(payload_sha256):
+                self._store.remove(payload_sha256)
+        except UpcycleError as error:
+            logger.warning("payload kept, for nobody knows whether a scene has it: %s", error)

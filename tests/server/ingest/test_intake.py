@@ -1,0 +1,204 @@
+"""The intake without a network: what it keeps when the catalogue is full, and its bounds on half-sent payloads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.ingest.config import IngestConfig
+from server.ingest.intake import Intake, OpenScene
+from server.repositories.memory import MemorySceneCatalogue
+from server.repositories.repository import StoredScene
+from server.stores.files import FilePayloadStore
+from shared_models.errors import InvalidValueError, ServerUnreachableError, StorageError, StorageFullError
+from shared_models.records import EncodedScene, SceneManifest
+from tests.loopback import accept_any_payload, make_policy, make_scene
+
+NOW_S = 1_700_000_000.0
+
+
+class TroubledCatalogue(MemorySceneCatalogue):
+    """Raises `failure` where there is one, before or after the row is in."""
+
+    failure: Exception | None = None
+    is_row_kept = False
+
+    def add(self, manifest: SceneManifest, stored_at_ns: int) -> StoredScene:
+        if self.failure is None or self.is_row_kept:
+            added = super().add(manifest, stored_at_ns)
+        if self.failure is not None:
+            raise self.failure
+        return added
+
+    def has_payload(self, payload_sha256: str) -> bool:
+        if isinstance(self.failure, StorageError):
+            self.failure = None
+            raise StorageError("the database is gone")
+        return super().has_payload(payload_sha256)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FilePayloadStore:
+    return FilePayloadStore(tmp_path)
+
+
+def make_intake(store: FilePayloadStore, catalogue: MemorySceneCatalogue | None = None, **config: Any) -> Intake:
+    return Intake(
+        make_policy(),
+        store,
+        catalogue or MemorySceneCatalogue(),
+        IngestConfig(**config),
+        check_payload=accept_any_payload,
+        clock_ns=lambda: int(NOW_S * 1e9),
+    )
+
+
+async def begin(intake: Intake, scene: EncodedScene) -> OpenScene:
+    begun = await intake.begin(scene.manifest)
+    assert isinstance(begun, OpenScene)
+    return begun
+
+
+async def upload(intake: Intake, scene: EncodedScene) -> StoredScene:
+    begun = await begin(intake, scene)
+    await intake.add_chunk(begun, begun.held().size, scene.payload)
+    return await intake.finish(begun)
+
+
+async def half_send(intake: Intake, store: FilePayloadStore, scene: EncodedScene, age_s: float) -> None:
+    begun = await begin(intake, scene)
+    await intake.add_chunk(begun, 0, scene.payload[:100])
+    await intake.release(begun)
+    os.utime(store.root / "partial" / scene.manifest.scene_id, (NOW_S - age_s,) * 2)
+
+
+def held(store: FilePayloadStore) -> set[str]:
+    return {path.name for path in (store.root / "partial").iterdir()}
+
+
+def test_full_catalogue_leaves_no_payload(store: FilePayloadStore) -> None:
+    catalogue, scene = TroubledCatalogue(), make_scene()
+    intake = make_intake(store, catalogue)
+    catalogue.failure = StorageFullError("no space")
+    with pytest.raises(StorageFullError):
+        asyncio.run(upload(intake, scene))
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+    catalogue.failure = None
+    asyncio.run(upload(intake, scene))
+    assert store.read(scene.manifest.payload_sha256) == scene.payload
+
+
+def test_payload_of_another_scene_stays_when_the_catalogue_is_full(store: FilePayloadStore) -> None:
+    catalogue, first = TroubledCatalogue(), make_scene()
+    second = EncodedScene(manifest=replace(first.manifest, frame_id="other"), payload=first.payload)
+    intake = make_intake(store, catalogue)
+    asyncio.run(upload(intake, first))
+    catalogue.failure = StorageFullError("no space")
+    with pytest.raises(StorageFullError):
+        asyncio.run(upload(intake, second))
+    assert store.read(first.manifest.payload_sha256) == first.payload
+
+
+def test_payload_that_another_scene_is_placing_stays(store: FilePayloadStore) -> None:
+    """The other scene has committed the payload and has no row yet."""
+    catalogue, scene = TroubledCatalogue(), make_scene()
+    intake = make_intake(store, catalogue)
+    catalogue.failure = StorageFullError("no space")
+    with intake._placing.of(scene.manifest.payload_sha256), pytest.raises(StorageFullError):
+        asyncio.run(upload(intake, scene))
+    assert store.has(scene.manifest.payload_sha256)
+
+
+@pytest.mark.parametrize("is_row_kept", [True, False])
+def test_payload_stays_while_nobody_knows_of_its_row(store: FilePayloadStore, is_row_kept: bool) -> None:
+    catalogue, scene = TroubledCatalogue(), make_scene()
+    catalogue.failure, catalogue.is_row_kept = StorageError("timed out"), is_row_kept
+    with pytest.raises(StorageError, match="timed out"):
+        asyncio.run(upload(make_intake(store, catalogue), scene))
+    assert store.has(scene.manifest.payload_sha256)
+
+
+def test_expired_partials_are_dropped_while_running(store: FilePayloadStore) -> None:
+    async def run() -> None:
+        intake = make_intake(store, partial_expiry_s=3600.0, partial_check_s=7.0)
+        old, young, in_use = (make_scene(number) for number in range(3))
+        for scene, age_s in ((old, 4000.0), (young, 3000.0), (in_use, 4000.0)):
+            await half_send(intake, store, scene, age_s)
+        resumed = await begin(intake, in_use)
+        pauses: list[float] = []
+
+        async def stop_after_two(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 1:
+                assert held(store) == {young.manifest.scene_id, in_use.manifest.scene_id}
+                os.utime(store.root / "partial" / young.manifest.scene_id, (NOW_S - 4000.0,) * 2)
+            else:
+                raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await intake.sweep_regularly(stop_after_two)
+        assert pauses == [7.0, 7.0]
+        assert held(store) == {in_use.manifest.scene_id}
+        await intake.add_chunk(resumed, 100, in_use.payload[100:])
+        await intake.finish(resumed)
+        assert store.read(in_use.manifest.payload_sha256) == in_use.payload
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("limit", [{"partial_count": 3}, {"partial_bytes": 300}], ids=["count", "bytes"])
+def test_oldest_partials_make_room(store: FilePayloadStore, limit: dict[str, int]) -> None:
+    async def run() -> None:
+        intake = make_intake(store, **limit)
+        scenes = [make_scene(number) for number in range(8)]
+        for number, scene in enumerate(scenes):
+            await half_send(intake, store, scene, age_s=1000.0 - number)
+        assert await intake.sweep() == 1  # the limit may be exceeded by what came since
+        assert held(store) == {scene.manifest.scene_id for scene in scenes[-3:]}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("limit", [{"partial_count": 2}, {"partial_bytes": 25_000}], ids=["count", "bytes"])
+def test_open_scenes_beyond_the_limit_have_to_wait(store: FilePayloadStore, limit: dict[str, int]) -> None:
+    async def run() -> None:
+        intake = make_intake(store, **limit)
+        first, _ = await begin(intake, make_scene(0)), await begin(intake, make_scene(1))
+        with pytest.raises(ServerUnreachableError, match="try again later"):
+            await begin(intake, make_scene(2))
+        await begin(intake, make_scene(1))  # taken over by another stream: no scene more than before
+        await intake.release(first)
+        await begin(intake, make_scene(2))
+
+    asyncio.run(run())
+
+
+def test_one_scene_larger_than_the_limit_is_let_in(store: FilePayloadStore) -> None:
+    scene = make_scene()
+    asyncio.run(upload(make_intake(store, partial_bytes=1, partial_count=1), scene))
+    assert store.has(scene.manifest.payload_sha256)
+
+
+def test_a_disk_that_does_not_answer_does_not_end_the_sweeping(
+    store: FilePayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise StorageError("gone")
+
+    async def stop(_: float) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(store, "drop_partials", fail)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(make_intake(store).sweep_regularly(stop))
+
+
+@pytest.mark.parametrize("wrong", [{"partial_bytes": 0}, {"partial_count": 0}, {"partial_check_s": 0.0}])
+def test_limits_that_make_no_sense(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValueError, match="partial_bytes"):
+        IngestConfig(**wrong)
