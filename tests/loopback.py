@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from server.ingest.intake import Intake
 from server.ingest.server import IngestServer, Listen
 from server.repositories.archive import SceneArchive, open_archive
 from shared_models.records import EncodedScene, SceneManifest
+from vehicle_client.outbox import Outbox
 
 BACKBONE, OTHER_BACKBONE = "ab" * 32, "cd" * 32
 
@@ -53,6 +55,36 @@ def make_identity(vehicle: str = "car-1", **changed: Any) -> VehicleIdentity:
 
 def accept_any_payload(manifest: SceneManifest, payload: bytes) -> None:
     """For payloads that are noise."""
+
+
+def fill(outbox: Outbox, count: int, **changed: Any) -> list[str]:
+    """Put so many scenes into an outbox; their ids."""
+    scenes = [make_scene(number, **changed) for number in range(count)]
+    for scene in scenes:
+        outbox.put(scene)
+    return [scene.manifest.scene_id for scene in scenes]
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Hours:
+    """A clock that only moves when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.waits_s: list[float] = []
+
+    def clock_s(self) -> float:
+        return self.now_s
+
+    def wait(self, _: threading.Event, delay_s: float) -> None:
+        self.waits_s.append(delay_s)
+        self.now_s += delay_s
 
 
 class LoopbackServer:

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from shared_models.errors import ConfigError
 from vehicle_client.heartbeat import age_s
-from vehicle_client.sensors.replay import ReplayConfig
 
 if TYPE_CHECKING:
     from vehicle_client.drive import Drive, DriveResult
+    from vehicle_client.sensors.replay import ReplayConfig
 
 EXIT_INCOMPLETE, EXIT_STOPPED = 1, 130
 
@@ -52,12 +52,25 @@ Shard = Annotated[str, typer.Option("--shard", metavar="I/N", help="Play every N
 Passes = Annotated[int, typer.Option("--passes", help="How often the frames are played; 0 repeats until stopped.")]
 VehicleId = Annotated[
     str | None,
-    typer.Option("--vehicle-id", envvar="UPCYCLE_VEHICLE_ID", help="Name of the vehicle; without, the host's name."),
+    typer.Option(
+        "--vehicle-id",
+        envvar="UPCYCLE_VEHICLE_ID",
+        help="Name of the vehicle; without, the one that its state folder keeps, at first the host's.",
+    ),
 ]
 State = Annotated[Path | None, typer.Option("--state", help="Folder for unsent scenes and kept detections.")]
 Detecting = Annotated[bool, typer.Option("--detections/--no-detections", help="Keep the vehicle's own detections.")]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 is torch's own choice.")]
-GiveUpAfter = Annotated[float, typer.Option("--give-up-after", metavar="S", help="Seconds without upload progress.")]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        help="CPU threads; more than 1 is quicker only where so many cores are free; 0 is torch's own choice.",
+    ),
+]
+GiveUpAfter = Annotated[
+    float,
+    typer.Option("--give-up-after", metavar="S", help="After the last frame: seconds without upload progress."),
+]
 Report = Annotated[Path | None, typer.Option("--report", help="Write everything about the drive to this JSON file.")]
 
 
@@ -79,7 +92,7 @@ def replay(
     vehicle_id: VehicleId = None,
     state: State = None,
     detections: Detecting = True,
-    threads: Threads = 0,
+    threads: Threads = 1,
     give_up_after: GiveUpAfter = 60.0,
     report: Report = None,
 ) -> None:
@@ -91,17 +104,19 @@ def replay(
     # torch and gRPC are imported here, so that --help answers at once.
     from vehicle_client.drive import Drive, DriveConfig
     from vehicle_client.extractor import ExtractorConfig
+    from vehicle_client.kept_name import kept_name
     from vehicle_client.report import write_report
     from vehicle_client.weights import load_detector
 
-    name = vehicle_id or host_name()
+    state = state or Path("state") / (vehicle_id or host_name())
+    name = vehicle_id or kept_name(state) or host_name()
     config = DriveConfig(
         server=server,
         root=root,
         dataset=dataset,
         split=split,
         vehicle_id=name,
-        state=state or Path("state") / name,
+        state=state,
         codecs=tuple(codec),
         guard=guard,
         give_up_after_s=give_up_after,
@@ -144,6 +159,8 @@ def replay_config(rate_hz: float, shard: str, passes: int) -> ReplayConfig:
     Raises:
         ConfigError: a value is out of range, or the shard is not of the form I/N.
     """
+    from vehicle_client.sensors.replay import ReplayConfig
+
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     if match is None:
         raise ConfigError(f"--shard: expected I/N, for example 0/2, got {shard!r}")
@@ -165,22 +182,19 @@ def _run_with_progress(drive: Drive, name: str) -> DriveResult:
 
 
 def _print_summary(result: DriveResult, weights: str) -> None:
-    from vehicle_client.report import FrameReport, RejectedFrame, payload_bytes, stage_seconds
-
-    frames = [outcome for outcome in result.outcomes if isinstance(outcome, FrameReport)]
-    rejected = [outcome for outcome in result.outcomes if isinstance(outcome, RejectedFrame)]
+    log = result.log
     console = Console()
-    console.print(f"{len(frames)} frames used, {len(rejected)} rejected; {weights}", soft_wrap=True)
+    console.print(f"{log.used} frames used, {log.rejected} rejected; {weights}", soft_wrap=True)
     table = Table()
     table.add_column("")
     table.add_column("median", justify="right")
     table.add_column("max", justify="right")
-    for stage, seconds in stage_seconds(frames).items():
+    for stage, seconds in log.stage_seconds().items():
         table.add_row(stage, f"{seconds['median'] * 1e3:.1f} ms", f"{seconds['max'] * 1e3:.1f} ms")
     console.print(table)
-    for codec, size in payload_bytes(frames).items():
-        console.print(f"{codec}: {size / max(1, len(frames)) / 1e3:.1f} kB a frame")
-    for frame in rejected:
+    for codec, size in log.payload_bytes.items():
+        console.print(f"{codec}: {size / max(1, log.used) / 1e3:.1f} kB a frame")
+    for frame in log.rejections():
         console.print(f"rejected {frame.frame_id}: {frame.reason}", style="red", markup=False)
     for refusal in result.upload.refusals if result.upload else ():
         console.print(f"refused by the server: {refusal.frame_id}: {refusal.error}", style="red", markup=False)

@@ -10,16 +10,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from protos.policy import Limits
 from shared_models.datasets import open_dataset
-from shared_models.errors import ServerUnreachableError
+from shared_models.errors import ConfigError, ServerUnreachableError
 from shared_models.records import check
 from vehicle_client.extractor import Extractor, ExtractorConfig, VehicleDetector
 from vehicle_client.heartbeat import beat
+from vehicle_client.kept_name import check_name, keep_name
 from vehicle_client.outbox import Outbox
 from vehicle_client.pipeline import Pipeline, PipelineConfig
-from vehicle_client.report import FrameReport, RejectedFrame, drive_report
+from vehicle_client.report import DriveLog, FrameReport, RejectedFrame, drive_report
 from vehicle_client.sensors.replay import ReplayConfig, ReplaySensor
-from vehicle_client.uploader import Uploader, UploaderConfig, UploadReport, VehicleIdentity
+from vehicle_client.uploader import BackgroundUpload, Uploader, UploaderConfig, UploadReport, VehicleIdentity
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +35,12 @@ class DriveConfig:
 
     server: HOST:PORT of the ingest service.
     dataset, root, split: the frames, see `shared_models.datasets.open_dataset`; simulated ones need no folder.
-    vehicle_id: name under which the scenes are sent.
+    vehicle_id: name under which the scenes are sent; the state folder keeps it and is this vehicle's from then on.
     state: folder for the outbox and the kept detections.
     codecs: each frame is sent once with each.
     guard: what is done to the features before they are encoded.
-    give_up_after_s: seconds without any progress of the upload after which the drive ends with an error; what was not
-        sent stays in the outbox.
+    give_up_after_s: seconds without any progress of the upload after the last frame, after which the drive ends with an
+        error; what was not sent stays in the outbox. While frames come, a server may be away for any time.
     """
 
     server: str
@@ -74,14 +76,13 @@ class DriveConfig:
 class DriveResult:
     """What became of each frame and of the upload; `upload` is None where the drive was stopped early."""
 
-    outcomes: tuple[Outcome, ...]
+    log: DriveLog
     upload: UploadReport | None
 
     @property
     def is_complete(self) -> bool:
         """Every frame was used and every scene is stored on the server."""
-        was_read = all(isinstance(outcome, FrameReport) for outcome in self.outcomes)
-        return was_read and self.upload is not None and not self.upload.refusals
+        return not self.log.rejected and self.upload is not None and not self.upload.refusals
 
     def report(self, config: DriveConfig, about: dict[str, Any]) -> dict[str, Any]:
         """Everything about the drive, ready for JSON; `about` describes the detector."""
@@ -95,16 +96,44 @@ class DriveResult:
                 "is_complete": self.is_complete,
                 "upload": None if self.upload is None else _upload_report(self.upload),
             },
-            self.outcomes,
+            self.log,
         )
 
 
-def _greet(uploader: Uploader) -> None:
-    """Learn at once that the server refuses this vehicle; a server that is away may come back during the drive."""
+def _greet(uploader: Uploader, codecs: tuple[str, ...]) -> Limits | None:
+    """Learn at once that the server refuses this vehicle or one of its codecs, and the limits that it sets.
+
+    A server that is away may come back during the drive.
+    """
     try:
-        uploader.handshake()
+        policy = uploader.handshake().policy
     except ServerUnreachableError as error:
         logger.warning("the server does not answer yet, scenes wait in the outbox: %s", error)
+        return None
+    for codec in codecs:
+        policy.check_codec(codec)  # every one: each frame is sent with each
+    return policy.limits
+
+
+def _claim(config: DriveConfig, outbox: Outbox) -> None:
+    """Make the state folder this vehicle's own.
+
+    Raises:
+        ConfigError: it is another vehicle's, or scenes of another one wait there.
+    """
+    waiting = outbox.next_pending()
+    if waiting is not None and waiting.vehicle_id != config.vehicle_id:
+        raise ConfigError(
+            f"{config.state}: scenes of vehicle {waiting.vehicle_id!r} wait there, which the server would refuse from "
+            f"{config.vehicle_id!r}: drive as {waiting.vehicle_id!r}, or give another state folder"
+        )
+    keep_name(config.state, config.vehicle_id)
+
+
+def _too_large(outcome: Outcome, limits: Limits | None) -> bool:
+    if limits is None or not isinstance(outcome, FrameReport):
+        return False
+    return any(scene.payload_bytes > limits.max_payload_bytes for scene in outcome.scenes)
 
 
 def _upload_report(upload: UploadReport) -> dict[str, Any]:
@@ -117,12 +146,13 @@ class Drive:
 
     def __init__(self, config: DriveConfig, detector: VehicleDetector) -> None:
         """Raises:
-        CallerError: dataset, codec or another argument is wrong.
+        CallerError: dataset, codec or another argument is wrong, or the state folder is another vehicle's.
         """
+        check_name(config.state, config.vehicle_id)
         self._config = config
         self._extractor = Extractor(detector, config.extractor)
         self._pipeline_config = config.pipeline()
-        dataset = open_dataset(config.dataset, config.root, config.split, config.world())
+        dataset = open_dataset(config.dataset, config.root, config.split, config.world(), with_labels=False)
         self.sensor = ReplaySensor(dataset, config.replay)
 
     def run(self, on_outcome: Progress = lambda outcome, waiting: None) -> DriveResult:
@@ -131,8 +161,9 @@ class Drive:
         on_outcome: called after each frame with what became of it and the number of scenes not yet delivered.
 
         Raises:
-            ServerUnreachableError: no progress for `give_up_after_s`; what was not sent waits in the outbox.
-            BackboneMismatchError, VersionError, CodecRefusedError: the server refuses this vehicle.
+            ServerUnreachableError: after the last frame, no progress for `give_up_after_s`; what was not sent waits.
+            BackboneMismatchError, VersionError, CodecRefusedError: the server refuses it, or one of its codecs.
+            ConfigError: the state folder is another vehicle's.
             StorageFullError, StorageError: outbox or detections cannot be kept on this machine.
         """
         config = self._config
@@ -143,18 +174,29 @@ class Drive:
             codecs=config.codecs,
         )
         uploader = Uploader(config.server, identity, UploaderConfig(give_up_after_s=config.give_up_after_s))
-        _greet(uploader)
-        beat(config.state, time.time())
-        outcomes: list[Outcome] = []
-        with Outbox(config.state / "outbox") as outbox, uploader.in_background(outbox) as background:
-            pipeline = Pipeline(self._extractor, outbox, self._pipeline_config)
-            try:
-                for outcome in pipeline.run(self.sensor.readings()):
-                    outcomes.append(outcome)
-                    beat(config.state, time.time())
-                    background.check()
-                    on_outcome(outcome, outbox.counts().pending)
-                upload = background.finish()
-            except KeyboardInterrupt:
-                return DriveResult(outcomes=tuple(outcomes), upload=None)
-        return DriveResult(outcomes=tuple(outcomes), upload=upload)
+        limits = _greet(uploader, config.codecs)
+        log = DriveLog()
+        with Outbox(config.state / "outbox") as outbox:
+            _claim(config, outbox)
+            beat(config.state, time.time())
+            with uploader.in_background(outbox) as background:
+                upload = self._drive(outbox, background, limits, log, on_outcome)
+        return DriveResult(log=log, upload=upload)
+
+    def _drive(
+        self, outbox: Outbox, background: BackgroundUpload, limits: Limits | None, log: DriveLog, on_outcome: Progress
+    ) -> UploadReport | None:
+        """Every frame, then the rest of the upload; None where it was stopped."""
+        is_warned = False
+        try:
+            for outcome in Pipeline(self._extractor, outbox, self._pipeline_config).run(self.sensor.readings()):
+                log.add(outcome)
+                beat(self._config.state, time.time())
+                background.check()
+                if not is_warned and _too_large(outcome, limits):
+                    logger.warning("scenes are larger than the server takes, it will refuse them: use a smaller codec")
+                    is_warned = True
+                on_outcome(outcome, outbox.counts().pending)
+            return background.finish()
+        except KeyboardInterrupt:
+            return None

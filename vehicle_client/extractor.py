@@ -38,12 +38,10 @@ class ExtractorConfig:
 
     is_detecting: also run the heads and keep what they find.
     threads: CPU threads of the whole process; 0 leaves torch's own choice.
-    device: where the detector runs, in torch's words.
     """
 
     is_detecting: bool = True
     threads: int = 0
-    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.threads < 0:
@@ -89,7 +87,7 @@ class Extractor:
         """
         with torch.inference_mode():
             started_s = time.perf_counter()
-            points = torch.tensor(frame.columns(self._detector.point_fields), device=self._config.device)
+            points = torch.tensor(frame.columns(self._detector.point_fields))
             features = self._detector.extract(points)
             extracted_s = time.perf_counter()
             detections = self._detector.detect(features) if self._config.is_detecting else None

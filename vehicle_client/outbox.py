@@ -21,6 +21,8 @@ from typing import Literal
 
 from shared_models.errors import IntegrityError, InvalidValueError, NotFoundError, StorageError, StorageFullError
 from shared_models.records import EncodedScene, SceneManifest
+from vehicle_client.dead_letters import DeadLetter, DeadLetters
+from vehicle_client.durable import sync_directory, write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -50,15 +52,17 @@ class OutboxConfig:
 
     max_bytes: payload bytes that may wait, at most.
     when_full: "refuse" raises `StorageFullError` in `put`; "evict" drops the lowest priority, oldest first, counted.
-    max_dead_letters: refused scenes whose manifests are kept for the operator; older ones are only counted.
+    max_dead_letters: refused scenes that are kept for the operator in `dead/`; older ones are only counted.
+    max_dead_bytes: their payloads together; the oldest are dropped, counted, and leave manifest and reason behind.
     """
 
     max_bytes: int = 2 << 30
     when_full: Literal["refuse", "evict"] = "refuse"
     max_dead_letters: int = 1000
+    max_dead_bytes: int = 256 << 20
 
     def __post_init__(self) -> None:
-        if self.max_bytes < 1 or self.max_dead_letters < 1:
+        if min(self.max_bytes, self.max_dead_letters, self.max_dead_bytes) < 1:
             raise InvalidValueError(f"OutboxConfig: expected sizes of at least 1, got {self}")
         if self.when_full not in ("refuse", "evict"):
             raise InvalidValueError(f"OutboxConfig.when_full: expected refuse or evict, got {self.when_full!r}")
@@ -66,21 +70,17 @@ class OutboxConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxCounts:
-    """What waits now, and what happened since the outbox was made (restarts included)."""
+    """What waits now, and what happened since the outbox was made (restarts included).
+
+    dead: scenes given up; dead_dropped: those of them whose payload was kept at first and had to go.
+    """
 
     pending: int
     pending_bytes: int
     delivered: int
     dead: int
     evicted: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
-    """A scene that will not be sent again, and why; its payload is gone."""
-
-    manifest: SceneManifest
-    reason: str
+    dead_dropped: int = 0
 
 
 class Outbox:
@@ -98,9 +98,12 @@ class Outbox:
         self._listeners: list[Callable[[], None]] = []
         with _storage_errors(directory):
             self._payloads.mkdir(parents=True, exist_ok=True)
-            _sync_directory(directory)
+            sync_directory(directory)
             self._lock_file = _lock_directory(directory)
             self._database = _open_database(directory / "outbox.sqlite")
+            self._dead = DeadLetters(
+                directory / "dead", self._database, self.config.max_dead_letters, self.config.max_dead_bytes
+            )
             self._repair()
         self._pending_bytes = self._number("SELECT COALESCE(SUM(payload_bytes), 0) FROM scenes")
 
@@ -117,7 +120,7 @@ class Outbox:
             if self._number("SELECT COUNT(*) FROM scenes WHERE scene_id = ?", scene_id):
                 return False
             evicted = self._choose_evictions(manifest, size, priority)
-            _write_durably(self._payloads / scene_id, scene.payload)
+            write_durably(self._payloads / scene_id, scene.payload)
             with self._database:
                 self._delete(evicted, "evicted")
                 self._database.execute(
@@ -162,7 +165,7 @@ class Outbox:
         return self._remove(scene_id, "delivered")
 
     def mark_dead(self, scene_id: str, reason: str) -> bool:
-        """Move a scene that will never be accepted to the dead letters; False where it was not here any more."""
+        """Keep a scene that will never be accepted aside in `dead/`; False where it was not here any more."""
         return self._remove(scene_id, "dead", reason)
 
     def counts(self) -> OutboxCounts:
@@ -176,13 +179,13 @@ class Outbox:
                 delivered=totals.get("delivered", 0),
                 dead=totals.get("dead", 0),
                 evicted=totals.get("evicted", 0),
+                dead_dropped=totals.get("dead_dropped", 0),
             )
 
     def dead_letters(self) -> tuple[DeadLetter, ...]:
         """Refused scenes, oldest first."""
         with self._lock, _storage_errors(self.directory):
-            rows = self._database.execute("SELECT manifest, reason FROM dead_letters ORDER BY sequence").fetchall()
-        return tuple(DeadLetter(manifest=_manifest(text), reason=reason) for text, reason in rows)
+            return self._dead.letters()
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` (short, from the putting thread) after each new scene; returns what ends that."""
@@ -235,19 +238,12 @@ class Outbox:
             with self._database:
                 self._delete({scene_id: row[1]}, counter)
                 if reason is not None:
-                    self._bury(scene_id, row[0], reason)
+                    self._dead.insert(scene_id, row[0], reason)
             self._pending_bytes -= row[1]
+            if reason is not None:
+                self._dead.take(scene_id, self._payloads / scene_id)
             self._unlink((scene_id,))
         return True
-
-    def _bury(self, scene_id: str, manifest: str, reason: str) -> None:
-        self._database.execute(
-            "INSERT INTO dead_letters (scene_id, manifest, reason) VALUES (?, ?, ?)", (scene_id, manifest, reason)
-        )
-        self._database.execute(
-            "DELETE FROM dead_letters WHERE sequence <= (SELECT MAX(sequence) FROM dead_letters) - ?",
-            (self.config.max_dead_letters,),
-        )
 
     def _delete(self, scene_ids: Collection[str], counter: str) -> None:
         if not scene_ids:
@@ -264,8 +260,9 @@ class Outbox:
             (self._payloads / scene_id).unlink(missing_ok=True)
 
     def _repair(self) -> None:
-        """Remove files without a row: a `put` or a removal that was cut off halfway."""
+        """Move or remove files without a row: a `put` or a removal that was cut off halfway."""
         known = {row[0] for row in self._database.execute("SELECT scene_id FROM scenes")}
+        self._dead.repair(self._payloads, known)
         for path in self._payloads.iterdir():
             if path.name not in known:
                 path.unlink()
@@ -303,28 +300,6 @@ def _lock_directory(directory: Path) -> int:
         os.close(descriptor)
         raise StorageError(f"outbox {directory} is in use by another process: give each vehicle its own") from error
     return descriptor
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    temporary = path.with_name(path.name + ".new")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -13,6 +14,7 @@ from typing import Any
 
 from shared_models.errors import StorageError
 
+MAX_LISTED = 10_000  # frames that a report lists, the latest; a drive may have no end
 FRAME_STAGES = ("read_s", "extract_s", "detect_s", "guard_s")
 SCENE_STAGES = ("encode_s", "put_s")
 
@@ -56,43 +58,78 @@ class RejectedFrame:
     reason: str
 
 
-def drive_report(about: dict[str, Any], outcomes: Sequence[FrameReport | RejectedFrame]) -> dict[str, Any]:
-    """Everything about a drive, ready for JSON; `about` comes first and describes vehicle, detector and upload."""
-    frames = [outcome for outcome in outcomes if isinstance(outcome, FrameReport)]
-    rejected = [outcome for outcome in outcomes if isinstance(outcome, RejectedFrame)]
+class DriveLog:
+    """What became of the frames of a drive: counts over all of them, and the latest `max_listed` themselves."""
+
+    def __init__(self, outcomes: Iterable[FrameReport | RejectedFrame] = (), max_listed: int = MAX_LISTED) -> None:
+        self.listed: deque[FrameReport | RejectedFrame] = deque(maxlen=max_listed)
+        self.used = self.rejected = self.late = self.scenes = self.raw_bytes = 0
+        self.payload_bytes: dict[str, int] = {}
+        self._longest_s: dict[str, float] = {}
+        for outcome in outcomes:
+            self.add(outcome)
+
+    def add(self, outcome: FrameReport | RejectedFrame) -> None:
+        """Take in the next frame's outcome."""
+        self.listed.append(outcome)
+        if isinstance(outcome, RejectedFrame):
+            self.rejected += 1
+            return
+        self.used += 1
+        self.late += outcome.late_s > 0
+        self.scenes += len(outcome.scenes)
+        self.raw_bytes += outcome.raw_bytes
+        for scene in outcome.scenes:
+            self.payload_bytes[scene.codec] = self.payload_bytes.get(scene.codec, 0) + scene.payload_bytes
+        for stage, seconds in _stages(outcome):
+            self._longest_s[stage] = max(seconds, self._longest_s.get(stage, seconds))
+
+    def frames(self) -> list[FrameReport]:
+        """Listed frames that were used."""
+        return [outcome for outcome in self.listed if isinstance(outcome, FrameReport)]
+
+    def rejections(self) -> list[RejectedFrame]:
+        """Listed frames that could not be used."""
+        return [outcome for outcome in self.listed if isinstance(outcome, RejectedFrame)]
+
+    def stage_seconds(self) -> dict[str, dict[str, float]]:
+        """Seconds of each stage, encoding and storing by codec: the median of listed frames, the largest of all."""
+        samples: dict[str, list[float]] = {}
+        for frame in self.frames():
+            for stage, seconds in _stages(frame):
+                samples.setdefault(stage, []).append(seconds)
+        return {stage: {"median": median(s), "max": self._longest_s[stage]} for stage, s in samples.items()}
+
+
+def _stages(frame: FrameReport) -> list[tuple[str, float]]:
+    own = [(stage.removesuffix("_s"), getattr(frame, stage)) for stage in FRAME_STAGES]
+    scenes = [
+        (f"{stage.removesuffix('_s')} {scene.codec}", getattr(scene, stage))
+        for scene in frame.scenes
+        for stage in SCENE_STAGES
+    ]
+    return own + scenes
+
+
+def drive_report(about: dict[str, Any], log: DriveLog) -> dict[str, Any]:
+    """Everything about a drive, ready for JSON; `about` comes first and describes vehicle, detector and upload.
+
+    Counts are of all frames; `frames` and `rejected` are of the latest `frames_listed` ones.
+    """
     return {
         **about,
-        "frames_used": len(frames),
-        "frames_rejected": len(rejected),
-        "frames_late": sum(frame.late_s > 0 for frame in frames),
-        "scenes": sum(len(frame.scenes) for frame in frames),
-        "raw_bytes": sum(frame.raw_bytes for frame in frames),
-        "payload_bytes": payload_bytes(frames),
-        "stage_seconds": stage_seconds(frames),
+        "frames_used": log.used,
+        "frames_rejected": log.rejected,
+        "frames_late": log.late,
+        "frames_listed": len(log.listed),
+        "scenes": log.scenes,
+        "raw_bytes": log.raw_bytes,
+        "payload_bytes": log.payload_bytes,
+        "stage_seconds": log.stage_seconds(),
         "peak_memory_bytes": peak_memory_bytes(),
-        "frames": [asdict(frame) for frame in frames],
-        "rejected": [asdict(frame) for frame in rejected],
+        "frames": [asdict(frame) for frame in log.frames()],
+        "rejected": [asdict(frame) for frame in log.rejections()],
     }
-
-
-def payload_bytes(frames: Sequence[FrameReport]) -> dict[str, int]:
-    """Bytes of all payloads, by codec."""
-    totals: dict[str, int] = {}
-    for scene in (scene for frame in frames for scene in frame.scenes):
-        totals[scene.codec] = totals.get(scene.codec, 0) + scene.payload_bytes
-    return totals
-
-
-def stage_seconds(frames: Sequence[FrameReport]) -> dict[str, dict[str, float]]:
-    """Median and largest time of each stage, in seconds; encoding and storing by codec."""
-    samples: dict[str, list[float]] = {}
-    for frame in frames:
-        for stage in FRAME_STAGES:
-            samples.setdefault(stage.removesuffix("_s"), []).append(getattr(frame, stage))
-        for scene in frame.scenes:
-            for stage in SCENE_STAGES:
-                samples.setdefault(f"{stage.removesuffix('_s')} {scene.codec}", []).append(getattr(scene, stage))
-    return {stage: {"median": median(values), "max": max(values)} for stage, values in samples.items()}
 
 
 def peak_memory_bytes() -> int:

@@ -6,6 +6,7 @@ Two threads meet here: gRPC's own, which asks for the next message, and the read
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,8 @@ from protos.status import error_from_reason
 from protos.v1 import ingest_pb2 as pb
 from shared_models.errors import IntegrityError, NotFoundError, OperatorError, ProtocolError, UpcycleError
 from shared_models.records import EncodedScene, SceneManifest
+
+KEPT_REFUSALS = 1000
 
 
 class SceneQueue(Protocol):
@@ -47,11 +50,11 @@ class Refusal:
 
 
 class Tally:
-    """What an uploader has done so far; counts over all of its streams."""
+    """What an uploader has done so far; counts over all of its streams. Of the refusals the latest are kept."""
 
     def __init__(self) -> None:
-        self.stored = self.already_stored = self.chunks = self.payload_bytes = self.streams = 0
-        self.refusals: list[Refusal] = []
+        self.stored = self.already_stored = self.refused = self.chunks = self.payload_bytes = self.streams = 0
+        self.refusals: deque[Refusal] = deque(maxlen=KEPT_REFUSALS)
         self.attempts: dict[str, int] = {}  # refusals so far of scenes that will be tried again
         self.offsets: dict[str, int] = {}  # where the server went on with scenes that are not stored yet
         self.progress = 0  # grows whenever the server has got further
@@ -254,4 +257,5 @@ class UploadStream:
     def _give_up(self, manifest: SceneManifest, error: UpcycleError) -> None:
         self._queue.mark_dead(manifest.scene_id, f"{type(error).__name__}: {error}")
         self._settle(manifest.scene_id)
+        self._tally.refused += 1
         self._tally.refusals.append(Refusal(scene_id=manifest.scene_id, frame_id=manifest.frame_id, error=error))

@@ -19,11 +19,12 @@ or beside a loop that makes scenes:
         report = background.finish()                            # sends the rest, joins -> UploadReport
 
 Leaving the `with` without `finish()` stops the thread and keeps unsent scenes in the outbox for the next start.
-A refused scene is moved to the outbox's dead letters and listed in `report.refusals`; it never blocks the others.
+A refused scene is kept aside with the outbox's dead letters and listed in `report.refusals`; it blocks no other.
 
 `run`, `handshake`, `check` and `finish` raise `BackboneMismatchError`, `VersionError` or `CodecRefusedError` when the
-server refuses this vehicle, and `ServerUnreachableError` after `give_up_after_s` without any progress (None: never).
-`Outbox.counts()` -> `OutboxCounts(pending, pending_bytes, delivered, dead, evicted)`.
+server refuses this vehicle, `run` and `finish` also `ServerUnreachableError` after `give_up_after_s` without progress
+(None: never). While scenes are still made, a server may be away for any time: they wait in the outbox.
+`Outbox.counts()` -> `OutboxCounts(pending, pending_bytes, delivered, dead, evicted, dead_dropped)`.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class UploaderConfig:
     first_delay_s, max_delay_s: wait after the first failure, doubled each time up to the largest; half of it is random.
     stall_s: an answer that takes longer counts as a broken connection.
     call_timeout_s: for a handshake.
-    give_up_after_s: without any progress for so long, `run` raises; None: it never does.
+    give_up_after_s: once nothing more comes (`run`, `finish`), raise after so long without any progress; None: never.
     """
 
     max_in_flight: int = 4
@@ -89,7 +90,7 @@ class UploadReport:
 
     stored: scenes that this uploader sent and the server stored.
     already_stored: scenes that the server had, so that nothing was sent.
-    refusals: scenes given up.
+    refusals: scenes given up, the latest of them; refused: how many in all.
     payload_bytes, chunks: sent, repetitions included.
     streams: connections that were used, 1 where nothing went wrong.
     """
@@ -100,6 +101,7 @@ class UploadReport:
     payload_bytes: int
     chunks: int
     streams: int
+    refused: int = 0
 
 
 class Uploader:
@@ -175,10 +177,11 @@ class Uploader:
             payload_bytes=tally.payload_bytes,
             chunks=tally.chunks,
             streams=tally.streams,
+            refused=tally.refused,
         )
 
     def _run(self, outbox: SceneQueue) -> UploadReport:
-        failures, progress, failing_since_s = 0, self._tally.progress, 0.0
+        failures, progress, patience = 0, self._tally.progress, _Patience(self.config.give_up_after_s, self._clock_s)
         while not self._stop.is_set():
             if outbox.next_pending() is None:
                 if self._drain.is_set():
@@ -189,13 +192,14 @@ class Uploader:
             pause_s, error = self._send_once(outbox)
             if self._tally.progress != progress:
                 failures, progress = 0, self._tally.progress
+                patience.renew()
+            elif error is None and outbox.next_pending() is not None and not self._stop.is_set():
+                error = ServerUnreachableError(f"{self.target} ends every stream before it has taken anything")
             if error is None:
                 continue
             failures += 1
-            failing_since_s = failing_since_s if failures > 1 else self._clock_s()
-            waited_s = self._clock_s() - failing_since_s
-            if self.config.give_up_after_s is not None and waited_s >= self.config.give_up_after_s:
-                raise ServerUnreachableError(f"gave up after {waited_s:.0f} s without progress: {error}") from error
+            if self._drain.is_set():
+                patience.check(error)
             delay_s = max(pause_s, self._delay_s(failures))
             logger.info("upload waits", extra={"delay_s": delay_s, "failures": failures})
             self._wait(self._stop, delay_s)
@@ -271,6 +275,24 @@ class Uploader:
             ("grpc.use_local_subchannel_pool", 1),  # a broken connection is not shared with the next stream
         )
         return grpc.insecure_channel(self.target, options=options)
+
+
+class _Patience:
+    """How long failures may go on; the time runs from the first one that is checked."""
+
+    def __init__(self, limit_s: float | None, clock_s: Callable[[], float]) -> None:
+        self._limit_s, self._clock_s = limit_s, clock_s
+        self._since_s: float | None = None
+
+    def renew(self) -> None:
+        self._since_s = None
+
+    def check(self, error: UpcycleError) -> None:
+        """Raises ServerUnreachableError: they went on for too long."""
+        self._since_s = self._clock_s() if self._since_s is None else self._since_s
+        waited_s = self._clock_s() - self._since_s
+        if self._limit_s is not None and waited_s >= self._limit_s:
+            raise ServerUnreachableError(f"gave up after {waited_s:.0f} s without progress: {error}") from error
 
 
 class BackgroundUpload:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from protos.policy import Limits, Policy, ServerTerms
+from shared_models import codecs
 from shared_models.dataset import Dataset
 from shared_models.errors import DatasetError, ServerUnreachableError
 from shared_models.records import Detections, EncodedScene, Frame, GridFeatures, SceneFeatures
@@ -119,13 +121,17 @@ class FakeUploader:
     fails_after: int | None = None
     handshake_error: Exception | None = None
     is_stopped = False
+    accepted = frozenset(codecs.CODECS)
+    max_payload = 64 << 20
 
     def __init__(self, target, identity, config) -> None:
         type(self).identity = identity
 
-    def handshake(self) -> None:
+    def handshake(self) -> ServerTerms:
         if self.handshake_error is not None:
             raise self.handshake_error
+        policy = Policy(backbone_hashes=None, codecs=self.accepted, limits=Limits(max_payload_bytes=self.max_payload))
+        return ServerTerms(protocol_version=1, policy=policy)
 
     def in_background(self, outbox: Outbox) -> FakeBackground:
         return FakeBackground(self, outbox)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,31 @@ def test_the_vehicle_is_named_by_the_environment_or_the_host(replay, uploader, m
     monkeypatch.setenv("UPCYCLE_VEHICLE_ID", "car-7")
     replay()
     assert uploader.received[-1].manifest.vehicle_id == "car-7"
+
+
+def test_a_state_folder_keeps_the_vehicles_name(replay, uploader, monkeypatch):
+    monkeypatch.setattr("vehicle_client.cli.host_name", lambda: "first-container")
+    assert replay("--state", "volume").exit_code == 0
+    monkeypatch.setattr("vehicle_client.cli.host_name", lambda: "second-container")
+    assert replay("--state", "volume").exit_code == 0
+    assert uploader.received[-1].manifest.vehicle_id == "first-container"
+    refused = replay("--state", "volume", "--vehicle-id", "car-9")
+    assert isinstance(refused.exception, ConfigError)
+    assert "'first-container', not of 'car-9'" in str(refused.exception)
+
+
+def test_one_thread_unless_told(replay, monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr("vehicle_client.extractor.torch.set_num_threads", asked.append)
+    for options in ((), ("--threads", "2"), ("--threads", "0")):
+        assert replay(*options).exit_code == 0
+    assert asked == [1, 2]
+
+
+def test_help_and_health_do_not_wait_for_torch(repository: Path):
+    program = "import sys, vehicle_client.cli; print({'torch', 'grpc', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_being_stopped_ends_with_130_and_a_report(replay, detector, tmp_path: Path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,14 @@ from shared_models import codecs
 from shared_models.datasets import DATASETS, open_dataset
 from shared_models.errors import (
     BackboneMismatchError,
+    CodecRefusedError,
+    ConfigError,
     DatasetError,
     PayloadTooLargeError,
     ServerUnreachableError,
     UnknownNameError,
 )
+from tests.loopback import make_scene
 from vehicle_client.drive import Drive, DriveConfig
 from vehicle_client.outbox import Outbox
 from vehicle_client.sensors.replay import ReplayConfig
@@ -30,7 +34,7 @@ def test_a_drive_sends_everything_and_says_so(config, detector, uploader, tmp_pa
     result = Drive(config, detector).run(lambda outcome, waiting: seen.append(waiting))
     assert result.is_complete
     assert seen == [1, 2, 3, 4]
-    assert [scene.manifest.frame_id for scene in uploader.received] == [o.frame_id for o in result.outcomes]
+    assert [scene.manifest.frame_id for scene in uploader.received] == [o.frame_id for o in result.log.listed]
     assert sorted(p.name for p in (tmp_path / "state/detections").iterdir()) == [
         "testing-000000.npz",
         "training-000000.npz",
@@ -54,6 +58,12 @@ def test_a_broken_frame_makes_a_drive_incomplete_and_loses_nothing_else(config, 
     assert [r["frame_id"] for r in rejected] == ["training-000001", "training-000002"]
     assert "training/velodyne/000001.bin: expected a multiple of 16 bytes" in rejected[0]["reason"]
     assert "training/calib/000002.txt:1: expected 12 numbers" in rejected[1]["reason"]
+
+
+def test_a_vehicle_needs_no_labels(config, detector, uploader):
+    (config.root / "training/label_2/000001.txt").write_text("Car nonsense\n")
+    assert Drive(config, detector).run().is_complete
+    assert len(uploader.received) == 4
 
 
 def test_a_refused_scene_makes_a_drive_incomplete(config, detector, uploader):
@@ -98,7 +108,7 @@ def test_stopping_keeps_what_was_made(config, detector, uploader, tmp_path: Path
     result = Drive(config, detector).run(stop)
     assert result.upload is None
     assert not result.is_complete
-    assert len(result.outcomes) == 1
+    assert len(result.log.listed) == 1
     with Outbox(tmp_path / "state/outbox") as outbox:
         assert outbox.counts().pending == 1
 
@@ -135,3 +145,37 @@ def test_wrong_arguments_are_refused_at_once(config, detector, changes, error):
 
 def test_the_default_dataset_is_in_the_table():
     assert DriveConfig(server="a:1", root=Path()).dataset in DATASETS
+
+
+def test_a_state_folder_belongs_to_one_vehicle(config, detector, uploader):
+    uploader.fails_after = 1
+    with pytest.raises(ServerUnreachableError):
+        Drive(config, detector).run()
+    with pytest.raises(ConfigError, match="state of vehicle 'car-1', not of 'car-2'"):
+        Drive(replace(config, vehicle_id="car-2"), detector)
+    uploader.fails_after = None
+    assert Drive(config, detector).run().is_complete
+    assert {scene.manifest.vehicle_id for scene in uploader.received} == {"car-1"}
+
+
+def test_waiting_scenes_are_not_sent_under_another_name_where_none_was_kept(config, detector, uploader):
+    with Outbox(config.state / "outbox") as outbox:
+        outbox.put(make_scene(vehicle="car-0"))
+    with pytest.raises(ConfigError, match="scenes of vehicle 'car-0' wait there"):
+        Drive(config, detector).run()
+    assert not (config.state / "vehicle_id").exists()
+    with Outbox(config.state / "outbox") as outbox:
+        assert outbox.counts().pending == 1
+
+
+def test_a_codec_that_the_server_refuses_is_known_before_the_first_frame(config, detector, uploader):
+    uploader.accepted = frozenset({"float32"})
+    with pytest.raises(CodecRefusedError, match="codec int8 is not accepted, the server accepts float32"):
+        Drive(replace(config, codecs=("float32", "int8")), detector).run()
+    assert not config.state.exists()
+
+
+def test_scenes_over_the_servers_limit_are_warned_of_once(config, detector, uploader, caplog):
+    uploader.max_payload = 10
+    Drive(config, detector).run()
+    assert caplog.text.count("larger than the server takes") == 1

@@ -84,6 +84,56 @@ def test_dead_letters_keep_manifest_and_reason(tmp_path: Path) -> None:
         assert outbox.counts().dead == 3
 
 
+def test_dead_payloads_are_kept_aside(tmp_path: Path) -> None:
+    scene = make_scene(1)
+    with Outbox(tmp_path) as outbox:
+        outbox.put(scene)
+        outbox.mark_dead(scene.manifest.scene_id, "codec")
+        assert not list((tmp_path / "payloads").iterdir())
+    with Outbox(tmp_path) as again:
+        (letter,) = again.dead_letters()
+        assert letter.payload == tmp_path / "dead" / scene.manifest.scene_id
+        assert letter.payload.read_bytes() == scene.payload
+        assert again.counts() == OutboxCounts(pending=0, pending_bytes=0, delivered=0, dead=1, evicted=0)
+
+
+def test_dead_payloads_are_bounded_and_the_oldest_go(tmp_path: Path) -> None:
+    with Outbox(tmp_path, OutboxConfig(max_dead_letters=4, max_dead_bytes=25_000)) as outbox:
+        for number in range(6):
+            outbox.put(make_scene(number))
+            outbox.mark_dead(make_scene(number).manifest.scene_id, "codec")
+        letters = outbox.dead_letters()
+        assert [letter.manifest.frame_id for letter in letters] == ["000002", "000003", "000004", "000005"]
+        assert [letter.payload is not None for letter in letters] == [False, False, True, True]
+        assert (outbox.counts().dead, outbox.counts().dead_dropped) == (6, 4)
+        assert len(list((tmp_path / "dead").iterdir())) == 2
+    with Outbox(tmp_path, OutboxConfig(max_dead_letters=1)) as smaller:
+        assert smaller.counts().dead_dropped == 5
+        assert [path.name for path in (tmp_path / "dead").iterdir()] == [make_scene(5).manifest.scene_id]
+
+
+def test_dead_payload_survives_a_crash_before_it_was_moved(tmp_path: Path) -> None:
+    scene = make_scene(1)
+    with Outbox(tmp_path) as outbox:
+        outbox.put(scene)
+        outbox.mark_dead(scene.manifest.scene_id, "codec")
+    (tmp_path / "dead" / scene.manifest.scene_id).rename(tmp_path / "payloads" / scene.manifest.scene_id)
+    (tmp_path / "dead" / "left behind").write_bytes(b"")
+    with Outbox(tmp_path) as again:
+        (letter,) = again.dead_letters()
+        assert letter.payload is not None
+        assert letter.payload.read_bytes() == scene.payload
+        assert len(list((tmp_path / "dead").iterdir())) == 1
+
+
+def test_scene_that_dies_twice_is_kept_once(tmp_path: Path) -> None:
+    with Outbox(tmp_path) as outbox:
+        for reason in ("first", "second"):
+            assert outbox.put(make_scene(1))
+            assert outbox.mark_dead(make_scene(1).manifest.scene_id, reason)
+        assert [(letter.reason, letter.payload is None) for letter in outbox.dead_letters()] == [("second", False)]
+
+
 def test_full_outbox_refuses(outbox: Outbox) -> None:
     for number in range(3):
         outbox.put(make_scene(number))
@@ -209,7 +259,9 @@ def test_listeners_hear_of_new_scenes(outbox: Outbox) -> None:
     assert heard == [1]
 
 
-@pytest.mark.parametrize("wrong", [{"max_bytes": 0}, {"when_full": "panic"}, {"max_dead_letters": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"max_bytes": 0}, {"when_full": "panic"}, {"max_dead_letters": 0}, {"max_dead_bytes": 0}]
+)
 def test_config_is_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidValueError, match="OutboxConfig"):
         OutboxConfig(**wrong)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import pytest
 
 from shared_models.errors import StorageError
 from vehicle_client.report import (
+    DriveLog,
     FrameReport,
     RejectedFrame,
     SceneReport,
@@ -41,7 +42,7 @@ def frame(index: int) -> FrameReport:
 def test_a_report_counts_everything(tmp_path: Path):
     outcomes = [frame(0), RejectedFrame(frame_id="x", reason="cut short"), frame(1), frame(2)]
     path = tmp_path / "reports/drive.json"
-    write_report(path, drive_report({"vehicle_id": "car-1"}, outcomes))
+    write_report(path, drive_report({"vehicle_id": "car-1"}, DriveLog(outcomes)))
     report = json.loads(path.read_text())
     assert report["vehicle_id"] == "car-1"
     assert (report["frames_used"], report["frames_rejected"], report["frames_late"], report["scenes"]) == (3, 1, 2, 6)
@@ -53,8 +54,20 @@ def test_a_report_counts_everything(tmp_path: Path):
     assert report["frames"][1]["scenes"][0]["scene_id"] == "1-float32"
 
 
+def test_a_drive_without_end_keeps_counting_but_lists_the_latest_frames_only():
+    log = DriveLog((frame(index) for index in range(20)), max_listed=3)
+    log.add(RejectedFrame(frame_id="x", reason="cut short"))
+    whole = drive_report({}, DriveLog(frame(index) for index in range(20)))
+    report = drive_report({}, log)
+    assert [f["frame_id"] for f in report["frames"] + report["rejected"]] == ["18", "19", "x"]
+    assert (report["frames_used"], report["frames_rejected"], report["frames_listed"]) == (20, 1, 3)
+    for total in ("frames_late", "scenes", "raw_bytes", "payload_bytes"):
+        assert report[total] == whole[total]
+    assert report["stage_seconds"]["read"] == {"median": 18.5, "max": 19.0}
+
+
 def test_a_drive_without_frames_has_a_report():
-    assert drive_report({}, [])["stage_seconds"] == {}
+    assert drive_report({}, DriveLog())["stage_seconds"] == {}
 
 
 def test_memory_is_that_of_a_python_process():
