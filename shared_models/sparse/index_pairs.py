@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,14 +108,15 @@ def strided_pairs(sites: Sites, spec: ConvolutionSpec) -> tuple[Sites, IndexPair
     """Output sites and pairs of a convolution whose outputs are all cells that an input reaches."""
     shape = spec.output_shape(sites.shape)
     batch, *axes = sites.coords.long().unbind(1)
-    # (input rows, output keys) so far, one entry per kernel offset, narrowed axis by axis
-    found: list[Pair] = [(torch.arange(len(sites), device=batch.device), batch)]
+    # (input rows, output keys) so far, one entry per kernel offset, narrowed axis by axis. On a CPU as numpy arrays:
+    # for so many short steps numpy takes less time than torch.
+    found: list[tuple[Any, Any]] = [(_array(torch.arange(len(sites), device=batch.device)), _array(batch))]
     for axis, position in enumerate(axes):
         targets = _axis_targets(sites.shape[axis], shape[axis], spec, axis, batch.device)
         # (kernel, V): where each input goes along this axis through each offset, -1 where nowhere
-        reached = targets.index_select(1, position)
+        reached = _array(targets.index_select(1, position))
         found = [_narrow(pair, target, shape[axis]) for pair in found for target in reached]
-    pairs = _concatenate(found)
+    pairs = _concatenate([(torch.as_tensor(rows), torch.as_tensor(keys)) for rows, keys in found])
     out_keys, outputs = torch.unique(pairs.outputs, return_inverse=True)
     out_sites = Sites(coords=coords_from_keys(out_keys, shape), shape=shape, batch_size=sites.batch_size)
     return out_sites, IndexPairs(inputs=pairs.inputs, outputs=outputs, offsets=pairs.offsets)
@@ -129,12 +131,18 @@ def _axis_targets(size: int, out_size: int, spec: ConvolutionSpec, axis: int, de
     return torch.where(fits, target, -1)
 
 
-def _narrow(pair: Pair, target: Tensor, size: int) -> Pair:
+def _narrow(pair: tuple[Any, Any], target: Any, size: int) -> tuple[Any, Any]:
     """Keep the inputs that reach a cell along one more axis, and extend their output keys by it."""
     rows, keys = pair
-    cells = target.index_select(0, rows)
-    kept = _true_positions(cells >= 0)
-    return rows.index_select(0, kept), keys.index_select(0, kept) * size + cells.index_select(0, kept)
+    cells = target[rows]
+    is_kept = cells >= 0
+    kept = np.flatnonzero(is_kept) if isinstance(is_kept, np.ndarray) else is_kept.nonzero().squeeze(1)
+    return rows[kept], keys[kept] * size + cells[kept]
+
+
+def _array(tensor: Tensor) -> Any:
+    """The same memory as a numpy array where it lies in the processor's memory."""
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
 def _true_positions(mask: Tensor) -> Tensor:
