@@ -20,7 +20,7 @@ _CELL_TOLERANCE = 1e-3  # of a voxel, for sizes such as 0.1 that floats only app
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoxelConfig:
-    """How space is cut into voxels (facts of OpenPCDet's KITTI configuration as defaults).
+    """How space is cut into voxels (the defaults are those of OpenPCDet for KITTI).
 
     point_range_m: x, y, z minimum, then x, y, z maximum, metres, LiDAR frame.
     voxel_size_m: x, y, z, metres.

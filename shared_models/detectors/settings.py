@@ -1,6 +1,6 @@
 """Complete configurations: KITTI, Waymo, and two reduced ones for processors without a GPU.
 
-Numbers of `kitti` and `waymo` are OpenPCDet 0.5.1's (facts, sections 3.1 to 3.5).
+Numbers of `kitti` and `waymo` are those of OpenPCDet 0.5.1's configuration files.
 """
 
 from __future__ import annotations

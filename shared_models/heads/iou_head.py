@@ -26,7 +26,7 @@ class IouHeadConfig:
     dropout: probability after the first layer of each.
     pooling: "rotated" samples the proposal as it lies. "openpcdet" uses upstream's affine matrix, whose rows mix length
         and width, so that a turned box is pooled over an unrotated window; weights trained there need it.
-    align_corners: of the grid sampling. True is right; False is what OpenPCDet 0.5.1 did (facts: its pull request 993).
+    align_corners: of the grid sampling. True is right; False is what OpenPCDet 0.5.1 did (its pull request 993).
     """
 
     grid_size: int = 7

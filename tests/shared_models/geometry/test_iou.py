@@ -156,7 +156,7 @@ def test_nearest_assigns_the_golden_anchors(golden_root) -> None:
 
 
 def _kitti_anchors() -> Tensor:
-    """(200 * 176, 6, 7): for each cell by rows, car, pedestrian and cyclist at 0 and 1.57 (facts/upcycling.md 3.3)."""
+    """(200 * 176, 6, 7): for each cell by rows, car, pedestrian and cyclist at 0 and 1.57."""
     y, x = torch.meshgrid(torch.linspace(-40, 40, 200), torch.linspace(0, 70.4, 176), indexing="ij")
     kinds = [((3.9, 1.6, 1.56), -1.78), ((0.8, 0.6, 1.73), -0.6), ((1.76, 0.6, 1.73), -0.6)]
     rows = [(0, 0, bottom + size[2] / 2, *size, yaw) for size, bottom in kinds for yaw in (0, 1.57)]
