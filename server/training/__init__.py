@@ -1,0 +1,1 @@
+"""Training: recipes, losses, augmentation, and the one loop that runs them."""
