@@ -30,6 +30,7 @@ from shared_models.errors import UpcycleError
 from shared_models.records import Frame, SceneFeatures
 from shared_models.sparse import ConvolutionSpec, Sites, SparseEngine, create_engine
 from shared_models.sparse.engine import Plan
+from shared_models.sparse.products import rows_times_kernel
 from shared_models.sparse.rulebook_engine import RulebookPlan
 from vehicle_client.outbox import Outbox
 from vehicle_client.pipeline import encode_scene
@@ -100,9 +101,10 @@ def run_once(detector: Any, frame: Frame, codec: str, outbox: Outbox, timer: Tim
 
 
 def matrix_product_flops(repeats: int = 5, size: int = 1536) -> float:
-    """Operations a second of the best of several float32 matrix products, with the threads in use."""
+    """Operations a second of the best of several float32 products, with the threads in use: torch's and the engine's."""
     a, b = torch.randn(size, size), torch.randn(size, size)
-    best_s = min(_seconds(lambda: torch.mm(a, b)) for _ in range(repeats))
+    products = (torch.mm, rows_times_kernel)
+    best_s = min(_seconds(lambda multiply=multiply: multiply(a, b)) for multiply in products for _ in range(repeats))
     return 2 * size**3 / best_s
 
 

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from shared_models.precision import full_precision
 from shared_models.sparse.engine import Plan, SparseEngine, check_convolution
 from shared_models.sparse.index_pairs import IndexPairs, strided_pairs, submanifold_pairs
+from shared_models.sparse.products import rows_times_kernel
 from shared_models.sparse.sites import ConvolutionSpec, Sites
 from shared_models.sparse.workspace import scratch
 
@@ -60,7 +61,7 @@ class _RulebookConvolution(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, plan: RulebookPlan) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.plan = plan
-        kernels = weight.flatten(1, 3).permute(1, 2, 0)
+        kernels = weight.flatten(1, 3).permute(1, 0, 2)
         return _gather_multiply_add(features, kernels, plan.pairs, len(plan.outputs), plan.centre)
 
     @staticmethod
@@ -75,7 +76,7 @@ class _RulebookConvolution(torch.autograd.Function):
         plan: RulebookPlan = ctx.plan
         grad_features = grad_weight = None
         if ctx.needs_input_grad[0]:
-            kernels = weight.flatten(1, 3).permute(1, 0, 2)
+            kernels = weight.flatten(1, 3).permute(1, 2, 0)
             grad_features = _gather_multiply_add(grad, kernels, plan.pairs.swapped(), len(features), plan.centre)
         if ctx.needs_input_grad[1]:
             grad_weight = _weight_gradient(features, grad, plan.pairs, weight)
@@ -85,22 +86,21 @@ class _RulebookConvolution(torch.autograd.Function):
 def _gather_multiply_add(
     features: Tensor, kernels: Tensor, pairs: IndexPairs, row_count: int, centre: int | None
 ) -> Tensor:
-    """(row_count, C_out): sum over pairs of input row (C_in) times its offset's kernel of (K, C_in, C_out)."""
-    by_offset = kernels.unbind(0)
+    """(row_count, C_out): sum over pairs of input row (C_in) times its offset's kernel of (K, C_out, C_in)."""
+    by_offset = kernels.contiguous().unbind(0)
+    # The first product is kept, so it must not be scratch memory.
     if centre is None or len(features) == 0:
-        result = features.new_zeros((row_count, kernels.shape[2]))
+        result = features.new_zeros((row_count, kernels.shape[1]))
     else:
-        result = torch.mm(features, by_offset[centre])
-    # Buffers the size of the largest offset, used again for each, stay in the processor's cache.
-    gathered = scratch("gathered", features, pairs.largest_segment, kernels.shape[1])
-    products = scratch("products", features, pairs.largest_segment, kernels.shape[2])
+        result = torch.mm(features, by_offset[centre].t())
+    # A buffer the size of the largest offset, used again for each, stays in the processor's cache.
+    gathered = scratch("gathered", features, pairs.largest_segment, kernels.shape[2])
     for offset, inputs, outputs in pairs.segments:
         if offset == centre:
             continue
-        own_inputs, own_products = gathered[: len(inputs)], products[: len(inputs)]
-        torch.index_select(features, 0, inputs, out=own_inputs)
-        torch.mm(own_inputs, by_offset[offset], out=own_products)
-        result.index_add_(0, outputs, own_products)
+        rows = gathered[: len(inputs)]
+        torch.index_select(features, 0, inputs, out=rows)
+        result.index_add_(0, outputs, rows_times_kernel(rows, by_offset[offset]))
     return result
 
 
