@@ -101,7 +101,7 @@ def run_once(detector: Any, frame: Frame, codec: str, outbox: Outbox, timer: Tim
 
 
 def matrix_product_flops(repeats: int = 5, size: int = 1536) -> float:
-    """Operations a second of the best of several float32 products, with the threads in use: torch's and the engine's."""
+    """Operations a second of the best of several float32 products, torch's and the engine's, on the threads in use."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     products = (torch.mm, rows_times_kernel)
     best_s = min(_seconds(lambda multiply=multiply: multiply(a, b)) for multiply in products for _ in range(repeats))

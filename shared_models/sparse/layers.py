@@ -45,12 +45,12 @@ class SparseBlock(nn.Sequential):
 
     def forward(self, features: Tensor, plan: Plan, engine: SparseEngine) -> Tensor:  # type: ignore[override]
         """(V_out, C_out) from (V_in, C_in); no row and a single row are valid, also in training mode."""
-        features = self[0](features, plan, engine)
-        if len(features) == 0:
+        features, norm = self[0](features, plan, engine), self[1]
+        # A norm over several processes must be called by all of them, however few rows this one has.
+        is_alone = not getattr(norm, "is_shared", False)
+        if is_alone and len(features) == 0:
             return features
-        norm = self[1]
-        assert isinstance(norm, nn.BatchNorm1d)
-        if self.training and len(features) == 1:  # one row has no variance: use what was learned so far
+        if is_alone and self.training and len(features) == 1:  # one row has no variance: use what was learned so far
             normalised = batch_norm(features, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         else:
             normalised = norm(features)
