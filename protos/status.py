@@ -40,6 +40,7 @@ STATUSES: dict[type[errors.UpcycleError], Status] = {
     errors.DatasetError: Status(_Code.INVALID_ARGUMENT, 422, pb.REASON_DATASET),
     errors.CheckpointError: Status(_Code.INVALID_ARGUMENT, 422, pb.REASON_CHECKPOINT),
     errors.NotFoundError: Status(_Code.NOT_FOUND, 404, pb.REASON_NOT_FOUND),
+    errors.TrainingDivergedError: Status(_Code.FAILED_PRECONDITION, 422, pb.REASON_TRAINING_DIVERGED),
     errors.OperatorError: Status(_Code.INTERNAL, 500, pb.REASON_OPERATOR, True, 30_000),
     errors.MissingDependencyError: Status(_Code.UNIMPLEMENTED, 501, pb.REASON_MISSING_DEPENDENCY),
     errors.DeviceError: Status(_Code.INTERNAL, 500, pb.REASON_DEVICE),

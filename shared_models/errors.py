@@ -7,7 +7,8 @@
     │   ├── ConfigError             a run file or configuration is wrong
     │   ├── DatasetError            a dataset file is missing or malformed (path and line)
     │   ├── CheckpointError         a checkpoint is damaged, hostile or does not fit the network
-    │   └── NotFoundError           what was asked for is not stored here
+    │   ├── NotFoundError           what was asked for is not stored here
+    │   └── TrainingDivergedError   a loss or gradient is not finite; names step, frames and last good checkpoint
     ├── OperatorError               whoever runs this machine
     │   ├── MissingDependencyError  an optional library is not installed
     │   ├── DeviceError             the device or engine asked for is not there
@@ -69,6 +70,10 @@ class CheckpointError(CallerError):
 
 class NotFoundError(CallerError):
     """What was asked for is not stored here."""
+
+
+class TrainingDivergedError(CallerError):
+    """A loss or gradient is not finite. The message names step, frames and the last good checkpoint."""
 
 
 class OperatorError(UpcycleError):

@@ -18,6 +18,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_DATASET: _ClassVar[Reason]
     REASON_CHECKPOINT: _ClassVar[Reason]
     REASON_NOT_FOUND: _ClassVar[Reason]
+    REASON_TRAINING_DIVERGED: _ClassVar[Reason]
     REASON_OPERATOR: _ClassVar[Reason]
     REASON_MISSING_DEPENDENCY: _ClassVar[Reason]
     REASON_DEVICE: _ClassVar[Reason]
@@ -41,6 +42,7 @@ REASON_CONFIG: Reason
 REASON_DATASET: Reason
 REASON_CHECKPOINT: Reason
 REASON_NOT_FOUND: Reason
+REASON_TRAINING_DIVERGED: Reason
 REASON_OPERATOR: Reason
 REASON_MISSING_DEPENDENCY: Reason
 REASON_DEVICE: Reason

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from shared_models.backbones.bev import BevBackbone, BevConfig
 from shared_models.backbones.second import BackboneConfig, BackboneStages, SecondBackbone, output_shape
 from shared_models.backbones.voxelizer import VoxelConfig, Voxels, crop_to_range, voxelize
 from shared_models.detector import Detector, config_as_dict
+from shared_models.detectors.batch_input import BatchInput
 from shared_models.errors import InvalidValueError
 from shared_models.heads.anchor_head import AnchorHead, AnchorHeadConfig, AnchorPredictions
 from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, propose
@@ -110,19 +112,26 @@ class AnchorDetector(Detector):
 
     def stages(self, voxels: Voxels) -> BackboneStages:
         """All stages of the 3D backbone on a batch of voxelised scans."""
-        stages: BackboneStages = self.backbone_3d(voxels.cells)
+        # Scans without any voxel teach the backbone nothing, and not every engine has a backward pass for them.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and len(voxels.cells.sites) > 0):
+            stages: BackboneStages = self.backbone_3d(voxels.cells)
         return stages
+
+    def extract_batch(self, scans: Sequence[Tensor]) -> BatchInput:
+        """The vehicle's part on several scans, each (N, F) as in `extract`; gradients reach its parameters."""
+        return BatchInput(grid=self.stages(self.voxelize(scans)).conv_out)
 
     def first_stage(self, grid: SparseFeatures) -> FirstStage:
         """Bird's-eye backbone and anchor head on a batch of conv_out cells."""
         bev = self.backbone_2d(grid.bev_map())
         return FirstStage(bev=bev, predictions=self.dense_head(bev))
 
-    def propose(self, first: FirstStage) -> list[Proposals]:
-        """Proposals of each scan of the batch."""
+    def propose(self, first: FirstStage, config: ProposalConfig | None = None) -> list[Proposals]:
+        """Proposals of each scan of the batch. config: the detector's own unless given; training takes more of them."""
+        config = config or self.config.proposals
         logits = self.dense_head.class_logits(first.predictions)
         boxes = self.dense_head.decode(first.predictions)
-        return [propose(*scan, self.config.proposals) for scan in zip(boxes, logits, strict=True)]
+        return [propose(*scan, config) for scan in zip(boxes, logits, strict=True)]
 
     def first_stage_of(self, scenes: Sequence[SceneFeatures]) -> FirstStage:
         """The first stage on scenes from vehicles, checked before they are used.

@@ -15,6 +15,7 @@ from shared_models.backbones.voxel_set_abstraction import SetAbstractionConfig, 
 from shared_models.backbones.voxelizer import VoxelConfig, crop_to_range
 from shared_models.detector import config_as_dict
 from shared_models.detectors.anchor_detector import AnchorDetector
+from shared_models.detectors.batch_input import BatchInput
 from shared_models.errors import InvalidValueError
 from shared_models.heads.anchor_head import AnchorHeadConfig
 from shared_models.heads.point_head import PointHead
@@ -36,6 +37,14 @@ class PvRcnnConfig:
     roi: RoiGridConfig = RoiGridConfig()
     proposals: ProposalConfig = ProposalConfig()
     selection: SelectionConfig = SelectionConfig(iou_threshold=0.1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedKeypoints:
+    """Of each scan of a batch. logits: (K,), lies on an object. features: (K, C) fused, times that probability."""
+
+    logits: Sequence[Tensor]
+    features: Sequence[Tensor]
 
 
 class PvRcnn(AnchorDetector):
@@ -61,16 +70,20 @@ class PvRcnn(AnchorDetector):
         return super().vehicle_config() | config_as_dict(self.config.points)
 
     def extract(self, points: Tensor) -> SceneFeatures:
-        voxels = self.voxelize([points])
-        stages = self.stages(voxels)
-        cropped = crop_to_range(points, self.config.voxels)
-        (keypoints,) = self.pfe.gather([cropped], voxels, stages)
+        batch = self.extract_batch([points])
+        assert batch.keypoints is not None
         return SceneFeatures(
-            grid=stages.conv_out.scan(0),
-            keypoints=keypoints,
+            grid=batch.grid.scan(0),
+            keypoints=batch.keypoints[0],
             split_layer=self.split_layer,
             backbone_hash=self.backbone_hash,
         )
+
+    def extract_batch(self, scans: Sequence[Tensor]) -> BatchInput:
+        voxels = self.voxelize(scans)
+        stages = self.stages(voxels)
+        cropped = [crop_to_range(points, self.config.voxels) for points in scans]
+        return BatchInput(grid=stages.conv_out, keypoints=tuple(self.pfe.gather(cropped, voxels, stages)))
 
     def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:
         keypoints = [self._keypoints(number, scene) for number, scene in enumerate(scenes)]
@@ -80,15 +93,26 @@ class PvRcnn(AnchorDetector):
 
     def refine(self, boxes: Sequence[Tensor], keypoints: Sequence[SetFeatures]) -> list[Refinement]:
         """Confidence and refined boxes of the proposals (R, 7) of each scan."""
+        return self.refine_weighted(boxes, keypoints, self.weigh(keypoints))
+
+    def weigh(self, keypoints: Sequence[SetFeatures]) -> WeightedKeypoints:
+        """How likely keypoints lie on objects, and their fused features weighted by that."""
         sizes = [len(scan) for scan in keypoints]
         gathered = torch.cat([scan.features for scan in keypoints])
         if len(gathered) == 0:
-            fused = gathered.new_zeros((0, self.config.points.fused_channels))
+            logits, fused = gathered.new_zeros((0,)), gathered.new_zeros((0, self.config.points.fused_channels))
         else:
-            fused = self.pfe.fuse(gathered) * torch.sigmoid(self.point_head(gathered))[:, None]
-        refined: list[Refinement] = self.roi_head(
-            boxes, [scan.positions for scan in keypoints], torch.split_with_sizes(fused, sizes)
+            logits = self.point_head(gathered)
+            fused = self.pfe.fuse(gathered) * torch.sigmoid(logits)[:, None]
+        return WeightedKeypoints(
+            logits=torch.split_with_sizes(logits, sizes), features=torch.split_with_sizes(fused, sizes)
         )
+
+    def refine_weighted(
+        self, boxes: Sequence[Tensor], keypoints: Sequence[SetFeatures], weighted: WeightedKeypoints
+    ) -> list[Refinement]:
+        """As `refine`, from keypoints that were weighed before."""
+        refined: list[Refinement] = self.roi_head(boxes, [scan.positions for scan in keypoints], weighted.features)
         return refined
 
     def _select(self, found: Proposals, refined: Refinement) -> Detections:

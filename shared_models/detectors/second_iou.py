@@ -49,7 +49,7 @@ class SecondIou(AnchorDetector):
         return replace(config, roi=replace(config.roi, pooling="openpcdet"))
 
     def extract(self, points: Tensor) -> SceneFeatures:
-        grid = self.stages(self.voxelize([points])).conv_out.scan(0)
+        grid = self.extract_batch([points]).grid.scan(0)
         return SceneFeatures(grid=grid, split_layer=self.split_layer, backbone_hash=self.backbone_hash)
 
     def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:

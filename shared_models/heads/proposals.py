@@ -58,10 +58,11 @@ class Proposals:
 def propose(boxes: Tensor, class_logits: Tensor, config: ProposalConfig) -> Proposals:
     """Best boxes of one scan by their best class, without regard to class. boxes (N, 7), class_logits (N, K).
 
-    Boxes or logits that are not finite are dropped: features that no network made can lead to them.
+    Boxes or logits that are not finite are dropped, and boxes without size: features that no network made, or a network
+    that has hardly learned, can lead to them.
     """
     logits, labels = class_logits.max(1)
-    usable = _finite(boxes, logits)
+    usable = _usable(boxes, logits)
     logits = logits.masked_fill(~usable, -torch.inf)
     # Only the best can survive: take them first, so that the 211,200 anchors are not sorted.
     best = torch.topk(logits, min(config.pre_max, len(logits))).indices
@@ -75,13 +76,13 @@ def select(
 ) -> Detections:
     """Final boxes of one scan: score threshold, then class-agnostic NMS. boxes (R, 7), scores (R,), labels (R,).
 
-    Boxes or scores that are not finite are dropped, as in `propose`.
+    Unusable boxes or scores are dropped, as in `propose`.
     """
-    above = ((scores >= config.score_threshold) & _finite(boxes, scores)).nonzero().squeeze(1)
+    above = ((scores >= config.score_threshold) & _usable(boxes, scores)).nonzero().squeeze(1)
     kept = above[nms_bev(boxes[above], scores[above], config.iou_threshold, config.pre_max, config.post_max)]
     return Detections(boxes=boxes[kept], scores=scores[kept], labels=labels[kept], class_names=class_names)
 
 
-def _finite(boxes: Tensor, values: Tensor) -> Tensor:
-    """(N,) bool: rows whose box (N, 7) and value (N,) are finite."""
-    return torch.isfinite(boxes).all(1) & torch.isfinite(values)
+def _usable(boxes: Tensor, values: Tensor) -> Tensor:
+    """(N,) bool: rows whose box (N, 7) and value (N,) are finite, and whose sizes did not underflow to 0."""
+    return torch.isfinite(boxes).all(1) & (boxes[:, 3:6] > 0).all(1) & torch.isfinite(values)

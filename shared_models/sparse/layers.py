@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,8 @@ class SparseBlock(nn.Sequential):
 
     def forward(self, features: Tensor, plan: Plan, engine: SparseEngine) -> Tensor:  # type: ignore[override]
         """(V_out, C_out) from (V_in, C_in); no row and a single row are valid, also in training mode."""
-        features, norm = self[0](features, plan, engine), self[1]
+        features = self[0](features, plan, engine)
+        norm: Any = self[1]  # a batch norm, or one over several processes
         # A norm over several processes must be called by all of them, however few rows this one has.
         is_alone = not getattr(norm, "is_shared", False)
         if is_alone and len(features) == 0:

@@ -35,6 +35,6 @@ def _is_for_onednn(rows: Tensor, kernel: Tensor) -> bool:
 
 def _onednn_product() -> Any:
     """oneDNN's linear layer as torch's own compiler calls it; None in a build without it."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)

@@ -106,7 +106,8 @@ def _gather_multiply_add(
 
 def _weight_gradient(features: Tensor, grad: Tensor, pairs: IndexPairs, weight: Tensor) -> Tensor:
     """Shaped as `weight`: for each kernel offset the sum over its pairs of output gradient times input row."""
-    total = weight.new_zeros((pairs.offset_count, weight.shape[0], weight.shape[4]))
+    # Without any pair there are no offsets to count.
+    total = weight.new_zeros((weight[0, ..., 0].numel(), weight.shape[0], weight.shape[4]))
     for offset, inputs, outputs in pairs.segments:
         torch.mm(grad.index_select(0, outputs).t(), features.index_select(0, inputs), out=total[offset])
     return total.permute(1, 0, 2).reshape(weight.shape)

@@ -46,3 +46,12 @@ def test_unusable_boxes_take_no_place_from_usable_ones() -> None:
     boxes = torch.cat((BOXES[:1].expand(5, 7) * float("nan"), BOXES[2:]))
     logits = torch.cat((torch.full((5, 1), 9.0), torch.tensor([[0.5], [-4.0]])))
     assert propose(boxes, logits, ProposalConfig(pre_max=2)).boxes.tolist() == BOXES[2:].tolist()
+
+
+def test_boxes_without_size_are_dropped() -> None:
+    boxes = torch.tensor([[0.0, 0, 0, 4, 2, 1.5, 0], [10, 0, 0, 0, 2, 1.5, 0], [20, 0, 0, 4, 2, 1.5, 0]])
+    scores = torch.tensor([0.5, 0.9, 0.7])
+    kept = select(boxes, scores, torch.zeros(3, dtype=torch.int64), ("Car",), SelectionConfig())
+    assert kept.boxes[:, 0].tolist() == [20, 0]
+    found = propose(boxes, torch.tensor([[0.5], [0.9], [0.7]]), ProposalConfig())
+    assert found.boxes[:, 0].tolist() == [20, 0]

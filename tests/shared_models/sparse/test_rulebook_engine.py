@@ -123,3 +123,17 @@ def test_refuses_what_does_not_fit_the_plan() -> None:
 def test_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(UnknownNameError, match="known: auto, rulebook, spconv"):
         create_engine("cudnn")
+
+
+def test_a_convolution_without_any_pair_has_zero_gradients() -> None:
+    sites = Sites(coords=torch.tensor([[0, 0, 0, 0]], dtype=torch.int32), shape=(1, 4, 4), batch_size=1)
+    spec = ConvolutionSpec(kernel=(3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
+    engine = create_engine("rulebook")
+    empty = Sites(coords=torch.zeros((0, 4), dtype=torch.int32), shape=(1, 4, 4), batch_size=1)
+    weight = torch.ones((8, 3, 1, 1, 4), requires_grad=True)
+    for chosen in (empty, sites):
+        features = torch.ones((len(chosen), 4), requires_grad=True)
+        engine.convolve(features, weight, engine.plan(chosen, spec)).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad[:, 1].eq(1).all()  # the one site meets the middle of the kernel
+    assert weight.grad[:, [0, 2]].eq(0).all()
