@@ -145,7 +145,7 @@ def _backbone_of(checkpoint: Path, setting: str | None) -> str:
 
 
 def _row(stored: StoredScene) -> dict[str, Any]:
-    from server.ingest.pseudonym import vehicle_tag
+    from server.repositories.pseudonym import vehicle_tag
 
     row = asdict(stored.manifest)
     stored_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stored.stored_at_ns / 1e9))

@@ -14,7 +14,7 @@ from server.ingest.config import IngestConfig
 from server.ingest.header import HeaderCheck, PayloadCheck
 from server.ingest.partials import PartialBounds
 from server.ingest.placing import Placing
-from server.ingest.pseudonym import vehicle_tag
+from server.repositories.pseudonym import vehicle_tag
 from server.repositories.repository import SceneCatalogue, StoredScene
 from server.stores.store import PartialPayload, PayloadStore
 from shared_models.errors import IntegrityError, ProtocolError, SenderError, ServerUnreachableError, UpcycleError

@@ -17,8 +17,8 @@ from protos.status import status_of, trailing_metadata
 from protos.v1 import ingest_pb2 as pb
 from protos.v1 import ingest_pb2_grpc
 from server.ingest.intake import Intake
-from server.ingest.pseudonym import vehicle_tag
 from server.ingest.session import UploadSession
+from server.repositories.pseudonym import vehicle_tag
 from server.repositories.repository import StoredScene
 from shared_models.errors import ProtocolError, UpcycleError
 

@@ -12,7 +12,7 @@ from protos.policy import ServerTerms, VehicleIdentity
 from protos.status import status_of
 from protos.v1 import ingest_pb2 as pb
 from server.ingest.intake import Intake, OpenScene
-from server.ingest.pseudonym import vehicle_tag
+from server.repositories.pseudonym import vehicle_tag
 from server.repositories.repository import StoredScene
 from shared_models.errors import ProtocolError, ServerUnreachableError, UpcycleError
 

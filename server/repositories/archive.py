@@ -6,7 +6,7 @@
 
 The folder:
 
-    DATA/catalogue.sqlite    which scenes are stored
+    DATA/catalogue.sqlite    which scenes are stored, and the log of training runs
     DATA/payloads, partial   see server/stores/files.py
     DATA/lock                held by the server that writes here
 """
@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.repositories.repository import SceneCatalogue, StoredScene
+from server.repositories.run_log import RunLog
 from server.repositories.sqlite import SqliteSceneCatalogue
+from server.repositories.sqlite_run_log import SqliteRunLog
 from server.stores.files import FilePayloadStore
 from server.stores.store import PayloadStore
 from shared_models.errors import NotFoundError, StorageError
@@ -60,13 +62,30 @@ def open_archive(directory: Path, is_new_allowed: bool = False) -> SceneArchive:
         NotFoundError: no server has stored anything there, and `is_new_allowed` is not set.
         StorageError: it cannot be opened.
     """
-    path, is_read_only = directory / _CATALOGUE, not is_new_allowed
-    if is_read_only and not path.is_file():
-        raise NotFoundError(f"{directory}: no server data here; give the folder that `server serve --data` got")
+    path, is_read_only = _database(directory, is_new_allowed), not is_new_allowed
     return SceneArchive(
         catalogue=SqliteSceneCatalogue(path, is_read_only=is_read_only),
         store=FilePayloadStore(directory, is_read_only=is_read_only),
     )
+
+
+def open_run_log(directory: Path, is_new_allowed: bool = False) -> RunLog:
+    """The log of training runs in a server's data folder, read-only unless `is_new_allowed`.
+
+    Writing is allowed while a server and other runs write there; `sole_writer` is for servers only.
+
+    Raises:
+        NotFoundError: there is nothing, and `is_new_allowed` is not set.
+        StorageError: it cannot be opened.
+    """
+    return SqliteRunLog(_database(directory, is_new_allowed), is_read_only=not is_new_allowed)
+
+
+def _database(directory: Path, is_new_allowed: bool) -> Path:
+    path = directory / _CATALOGUE
+    if not is_new_allowed and not path.is_file():
+        raise NotFoundError(f"{directory}: no server data here; give the folder that `server serve --data` got")
+    return path
 
 
 @contextmanager

@@ -6,7 +6,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
-from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter, StoredScene
+from server.repositories.repository import (
+    CatalogueCounts,
+    SceneCatalogue,
+    SceneFilter,
+    StoredScene,
+    VehicleSummary,
+    merge_summaries,
+)
 from shared_models.records import SceneManifest
 
 
@@ -38,10 +45,15 @@ class MemorySceneCatalogue(SceneCatalogue):
         with self._lock:
             return any(scene.manifest.payload_sha256 == payload_sha256 for scene in self._scenes.values())
 
-    def counts(self) -> CatalogueCounts:
-        with self._lock:
-            sizes = [scene.manifest.payload_bytes for scene in self._scenes.values()]
+    def newest(self, limit: int, offset: int = 0, where: SceneFilter | None = None) -> list[StoredScene]:
+        return list(self.scenes(where))[::-1][offset : offset + limit]
+
+    def counts(self, where: SceneFilter | None = None) -> CatalogueCounts:
+        sizes = [scene.manifest.payload_bytes for scene in self.scenes(where)]
         return CatalogueCounts(scenes=len(sizes), payload_bytes=sum(sizes))
+
+    def vehicles(self) -> list[VehicleSummary]:
+        return merge_summaries(_summary(scene) for scene in self.scenes())
 
     def close(self) -> None:
         pass
@@ -50,3 +62,14 @@ class MemorySceneCatalogue(SceneCatalogue):
 def _fits(manifest: SceneManifest, where: SceneFilter) -> bool:
     wanted = {each.name: getattr(where, each.name) for each in fields(where)}
     return all(value is None or getattr(manifest, name) == value for name, value in wanted.items())
+
+
+def _summary(scene: StoredScene) -> VehicleSummary:
+    return VehicleSummary(
+        vehicle_id=scene.manifest.vehicle_id,
+        scenes=1,
+        payload_bytes=scene.manifest.payload_bytes,
+        last_stored_at_ns=scene.stored_at_ns,
+        codecs=(scene.manifest.codec,),
+        backbone_hashes=(scene.manifest.backbone_hash,),
+    )

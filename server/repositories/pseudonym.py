@@ -1,4 +1,4 @@
-"""How a vehicle is named where its plain id must not stand: in logs and listings."""
+"""How a vehicle is named where its plain id must not stand: in logs, listings and pages."""
 
 from __future__ import annotations
 

@@ -44,6 +44,24 @@ class CatalogueCounts:
     payload_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VehicleSummary:
+    """What is stored of one vehicle.
+
+    vehicle_id: its plain name; `server.repositories.pseudonym.vehicle_tag` is for people.
+    scenes, payload_bytes: number of its scenes, and the sum of their payloads in bytes.
+    last_stored_at_ns: nanoseconds since the epoch, when its newest scene was made durable.
+    codecs, backbone_hashes: those that its scenes have, sorted.
+    """
+
+    vehicle_id: str
+    scenes: int
+    payload_bytes: int
+    last_stored_at_ns: int
+    codecs: tuple[str, ...]
+    backbone_hashes: tuple[str, ...]
+
+
 class SceneCatalogue(ABC):
     """Stored scenes; safe to use from several threads. Each call raises StorageError where the database fails."""
 
@@ -68,12 +86,20 @@ class SceneCatalogue(ABC):
         """Stored scenes in the order they came; those added while reading may be left out."""
 
     @abstractmethod
+    def newest(self, limit: int, offset: int = 0, where: SceneFilter | None = None) -> list[StoredScene]:
+        """At most `limit` stored scenes, the one that came last first, without the first `offset` of them."""
+
+    @abstractmethod
     def has_payload(self, payload_sha256: str) -> bool:
         """Whether any stored scene has this payload."""
 
     @abstractmethod
-    def counts(self) -> CatalogueCounts:
+    def counts(self, where: SceneFilter | None = None) -> CatalogueCounts:
         """How much is stored."""
+
+    @abstractmethod
+    def vehicles(self) -> list[VehicleSummary]:
+        """Every vehicle of which something is stored, by name."""
 
     @abstractmethod
     def close(self) -> None:
@@ -97,3 +123,23 @@ class SceneCatalogue(ABC):
                 "give more digits"
             )
         return found[0]
+
+
+def merge_summaries(parts: Iterable[VehicleSummary]) -> list[VehicleSummary]:
+    """One summary of each vehicle, by name, from those of parts of its scenes."""
+    merged: dict[str, VehicleSummary] = {}
+    for part in parts:
+        known = merged.get(part.vehicle_id)
+        merged[part.vehicle_id] = part if known is None else _together(known, part)
+    return [merged[vehicle_id] for vehicle_id in sorted(merged)]
+
+
+def _together(first: VehicleSummary, second: VehicleSummary) -> VehicleSummary:
+    return VehicleSummary(
+        vehicle_id=first.vehicle_id,
+        scenes=first.scenes + second.scenes,
+        payload_bytes=first.payload_bytes + second.payload_bytes,
+        last_stored_at_ns=max(first.last_stored_at_ns, second.last_stored_at_ns),
+        codecs=tuple(sorted({*first.codecs, *second.codecs})),
+        backbone_hashes=tuple(sorted({*first.backbone_hashes, *second.backbone_hashes})),
+    )

@@ -1,8 +1,8 @@
-"""The catalogue's tables as SQLAlchemy sees them; migrations/versions makes them."""
+"""The tables of catalogue and run log as SQLAlchemy sees them; migrations/versions makes them."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -21,4 +21,47 @@ scenes = Table(
     Column("payload_bytes", BigInteger, nullable=False),
     Column("stored_at_ns", BigInteger, nullable=False),
     sqlite_autoincrement=True,
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", String(200), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("recipe", String(200), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("created_at_ns", BigInteger, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("run_file", Text, nullable=False),
+    Column("run_file_sha256", String(64), nullable=False),
+    Column("code_version", String(200), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("total_steps", BigInteger, nullable=False),
+    Column("heartbeat_ns", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Without row ids the primary key is the table's order: a curve is read in one go, and a resumed step replaces its row.
+run_scalars = Table(
+    "run_scalars",
+    metadata,
+    Column("run", Integer, ForeignKey("runs.sequence"), primary_key=True),
+    Column("name", String(200), primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("value", Float, nullable=True),  # SQLite keeps NaN as NULL
+    Column("at_ns", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+run_evaluations = Table(
+    "run_evaluations",
+    metadata,
+    Column("run", Integer, ForeignKey("runs.sequence"), primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("report", Text, nullable=False),
+    Column("at_ns", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )

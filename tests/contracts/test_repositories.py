@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.repositories import CATALOGUES
-from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter
+from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter, VehicleSummary
 from shared_models import table
 from shared_models.errors import InvalidValueError, NotFoundError
 from shared_models.records import SceneManifest
@@ -99,3 +99,42 @@ def test_payloads_of_stored_scenes(catalogue: SceneCatalogue) -> None:
     stored = catalogue.add(manifest(1), stored_at_ns=0)
     assert catalogue.has_payload(stored.manifest.payload_sha256)
     assert not catalogue.has_payload("0" * 64)
+
+
+def test_newest_first_and_paged(catalogue: SceneCatalogue) -> None:
+    for number in range(7):
+        catalogue.add(manifest(number, vehicle=f"car-{number % 2}"), stored_at_ns=100 - number)
+
+    def frames(limit: int, offset: int, where: SceneFilter | None = None) -> list[int]:
+        return [int(stored.manifest.frame_id) for stored in catalogue.newest(limit, offset, where)]
+
+    assert frames(3, 0) == [6, 5, 4]
+    assert frames(3, 6) == [0]
+    assert frames(3, 9) == []
+    assert frames(2, 1, SceneFilter(vehicle_id="car-1")) == [3, 1]
+    assert catalogue.counts(SceneFilter(vehicle_id="car-1")) == CatalogueCounts(scenes=3, payload_bytes=2 + 4 + 6)
+
+
+def test_what_is_stored_of_each_vehicle(catalogue: SceneCatalogue) -> None:
+    assert catalogue.vehicles() == []
+    catalogue.add(manifest(4, vehicle="b"), stored_at_ns=30)
+    catalogue.add(manifest(1, vehicle="a", codec="int8"), stored_at_ns=20)
+    catalogue.add(manifest(2, vehicle="a", codec="float32", backbone_hash="0" * 64), stored_at_ns=10)
+    assert catalogue.vehicles() == [
+        VehicleSummary(
+            vehicle_id="a",
+            scenes=2,
+            payload_bytes=2 + 3,
+            last_stored_at_ns=20,
+            codecs=("float32", "int8"),
+            backbone_hashes=("0" * 64, "ab" * 32),
+        ),
+        VehicleSummary(
+            vehicle_id="b",
+            scenes=1,
+            payload_bytes=5,
+            last_stored_at_ns=30,
+            codecs=("int8",),
+            backbone_hashes=("ab" * 32,),
+        ),
+    ]

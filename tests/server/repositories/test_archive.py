@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from server.repositories.archive import open_archive, sole_writer
-from shared_models.errors import StorageError
+from server.repositories.archive import open_archive, open_run_log, sole_writer
+from shared_models.errors import NotFoundError, StorageError
 from tests.loopback import make_scene
+from tests.run_records import make_run
 
 
 def tree(folder: Path) -> dict[str, int]:
@@ -78,3 +79,19 @@ def test_second_writer_is_refused(tmp_path: Path) -> None:
 def test_an_error_of_the_body_is_not_taken_for_a_second_writer(tmp_path: Path) -> None:
     with pytest.raises(BlockingIOError), sole_writer(tmp_path):
         raise BlockingIOError
+
+
+def test_run_log_lies_beside_the_scenes(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no server data"):
+        open_run_log(tmp_path)
+    with sole_writer(tmp_path):
+        add(tmp_path, 0)
+        log = open_run_log(tmp_path, is_new_allowed=True)  # while a server holds the folder
+        log.create(make_run("a"))
+        archive, reader = open_archive(tmp_path), open_run_log(tmp_path)
+        assert [run.run_id for run in reader.runs()] == ["a"]
+        assert archive.catalogue.counts().scenes == 1
+        with pytest.raises(StorageError, match="readonly"):
+            reader.heartbeat("a", 1)
+        for opened in (log, archive, reader):
+            opened.close()

@@ -28,22 +28,24 @@ def test_scenes_survive_reopening(tmp_path: Path) -> None:
 
 def test_every_commit_is_synced(tmp_path: Path) -> None:
     catalogue = SqliteSceneCatalogue(tmp_path / "catalogue.sqlite")
-    with catalogue._engine.connect() as connection:
+    with catalogue._file.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
     catalogue.close()
 
 
-def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("table", sorted(metadata.tables))
+def test_migrations_make_the_tables_that_the_code_uses(table: str, tmp_path: Path) -> None:
     SqliteSceneCatalogue(tmp_path / "migrated.sqlite").close()
     declared = create_engine(f"sqlite:///{tmp_path / 'declared.sqlite'}")
     metadata.create_all(declared)
     migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.sqlite'}")
     described = [
         (
-            [(c["name"], str(c["type"]), c["nullable"]) for c in inspect(engine).get_columns("scenes")],
-            sorted((i["name"], tuple(i["column_names"])) for i in inspect(engine).get_indexes("scenes")),
-            [u["column_names"] for u in inspect(engine).get_unique_constraints("scenes")],
+            [(c["name"], str(c["type"]), c["nullable"], c["primary_key"]) for c in inspect(engine).get_columns(table)],
+            sorted((i["name"], tuple(i["column_names"])) for i in inspect(engine).get_indexes(table)),
+            [u["column_names"] for u in inspect(engine).get_unique_constraints(table)],
+            [(f["constrained_columns"], f["referred_table"]) for f in inspect(engine).get_foreign_keys(table)],
         )
         for engine in (declared, migrated)
     ]
@@ -99,7 +101,7 @@ def test_locked_database_is_a_storage_error_and_recovers(tmp_path: Path) -> None
 
 def test_full_database(tmp_path: Path) -> None:
     catalogue = SqliteSceneCatalogue(tmp_path / "catalogue.sqlite")
-    with catalogue._engine.connect() as connection:
+    with catalogue._file.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         connection.commit()

@@ -1,0 +1,1 @@
+"""Pages for people: vehicles, stored scenes and training runs, read-only (docs/dashboard.md)."""
