@@ -23,7 +23,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from server.evaluation.kitti import measure, score
+from server.evaluation.kitti import score
+from server.evaluation.kitti_cases import measure
 from server.evaluation.kitti_config import KittiEvaluationConfig
 from server.evaluation.kitti_folders import read_folders
 from server.evaluation.pooled import pool
@@ -109,17 +110,17 @@ def run(labels: Path, detections: Path, repeats: int) -> dict[str, Any]:
     config = KittiEvaluationConfig()
     times: dict[str, list[float]] = {phase: [] for phase in PHASES}
 
-    def timed(phase: str, action: Callable[[], Any]) -> Any:
+    def timed(phase: str, action: Callable[..., Any], *arguments: Any) -> Any:
         start = time.perf_counter()
-        result = action()
+        result = action(*arguments)
         times[phase].append(time.perf_counter() - start)
         return result
 
     for _ in range(repeats + 1):
-        frames = timed("read text files", lambda: read_folders(labels, detections))
-        objects = timed("pool", lambda frames=frames: pool(frames))
-        overlaps = timed("overlaps", lambda objects=objects: measure(objects, config))
-        report = timed("match and score", lambda o=objects, m=overlaps: score(o, m, config))
+        frames = timed("read text files", read_folders, labels, detections)
+        objects = timed("pool", pool, frames)
+        overlaps = timed("overlaps", measure, objects, config)
+        report = timed("match and score", score, objects, overlaps, config)
     phases = {phase: statistics.median(found[1:]) for phase, found in times.items()}
     evaluation_s = [sum(times[phase][n] for phase in PHASES[1:]) for n in range(1, repeats + 1)]
     return {

@@ -23,15 +23,41 @@ COMMANDS = {
     "server": Entry(
         target="server.cli:app", help="Receive, store and list the scenes that vehicles send.", extra="server"
     ),
+    "dashboard": Entry(
+        target="server.dashboard.cli:app",
+        help="Look at vehicles, stored scenes and training runs in a browser.",
+        extra="server",
+    ),
+    "train": Entry(
+        target="upcycle.train:app",
+        help="Train a detector from a run file, or go on with a stopped run.",
+        extra="server",
+    ),
+    "runs": Entry(target="upcycle.runs:app", help="List, look at and compare training runs.", extra="server"),
+    "experiment": Entry(
+        target="upcycle.experiment:app",
+        help="Run a grid of methods, splits and seeds, and print its table.",
+        extra="server",
+    ),
     "parity": Entry(
         target="upcycle.parity:app",
         help="Compare this build's detector with reference outputs, stage by stage.",
         extra="dev",
     ),
+    "evaluate": Entry(
+        target="upcycle.evaluate:app",
+        help="Score detections against labels by KITTI's rules.",
+        extra="server",
+    ),
     "data": Entry(
         target="upcycle.data:app",
         help="List, draw, export and measure the frames of any dataset, simulated or real.",
         extra="plot",
+    ),
+    "splits": Entry(
+        target="upcycle.splits:app",
+        help="Make and check manifests of labelled frames for partial-label training.",
+        extra="server",
     ),
     "demo": Entry(
         target="upcycle.demo:app",
