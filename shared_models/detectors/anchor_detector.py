@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,11 +17,12 @@ from shared_models.detector import Detector, config_as_dict
 from shared_models.detectors.batch_input import BatchInput
 from shared_models.errors import InvalidValueError
 from shared_models.heads.anchor_head import AnchorHead, AnchorHeadConfig, AnchorPredictions
-from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, propose
-from shared_models.records import SceneFeatures
+from shared_models.heads.candidates import Candidates
+from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, propose, select, usable
+from shared_models.records import Detections, SceneFeatures
 from shared_models.sparse.engine import SparseEngine
 from shared_models.sparse.sites import Triple
-from shared_models.sparse.tensor import SparseFeatures, collate
+from shared_models.sparse.tensor import SparseFeatures
 
 MAP_STRIDE = 8
 
@@ -133,14 +135,31 @@ class AnchorDetector(Detector):
         boxes = self.dense_head.decode(first.predictions)
         return [propose(*scan, config) for scan in zip(boxes, logits, strict=True)]
 
-    def first_stage_of(self, scenes: Sequence[SceneFeatures]) -> FirstStage:
-        """The first stage on scenes from vehicles, checked before they are used.
+    @abstractmethod
+    def candidates(self, batch: BatchInput) -> list[Candidates]:
+        """What both stages think of each scene's proposals."""
+
+    def batch_of(self, scenes: Sequence[SceneFeatures]) -> BatchInput:
+        """Scenes from vehicles as one batch, checked before they are used.
 
         Raises:
             BackboneMismatchError, InvalidValueError: as `Detector.detect_batch`.
         """
         self.check_scenes(scenes, self.geometry.grid_shape, self.config.backbone.out_channels)
-        return self.first_stage(collate([scene.grid for scene in scenes]))
+        return BatchInput.of(scenes)
+
+    def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:
+        found = self.candidates(self.batch_of(scenes))
+        return [select(c.boxes, c.box_scores, c.labels, self.class_names, self.config.selection) for c in found]
+
+
+def as_candidates(found: Proposals, boxes: Tensor, logits: Tensor) -> Candidates:
+    """Proposals with the second stage's boxes (R, 7) and logits (R,); boxes that no network should give are dropped."""
+    is_usable = usable(boxes, logits)
+    candidates = Candidates(
+        boxes=boxes, labels=found.labels, class_scores=torch.sigmoid(found.logits), box_scores=torch.sigmoid(logits)
+    )
+    return candidates if bool(is_usable.all()) else candidates.chosen(is_usable)
 
 
 def _check_map(shape: Triple, bev: BevConfig) -> None:

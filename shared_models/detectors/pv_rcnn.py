@@ -14,14 +14,15 @@ from shared_models.backbones.second import BackboneConfig
 from shared_models.backbones.voxel_set_abstraction import SetAbstractionConfig, VoxelSetAbstraction
 from shared_models.backbones.voxelizer import VoxelConfig, crop_to_range
 from shared_models.detector import config_as_dict
-from shared_models.detectors.anchor_detector import AnchorDetector
+from shared_models.detectors.anchor_detector import AnchorDetector, as_candidates
 from shared_models.detectors.batch_input import BatchInput
 from shared_models.errors import InvalidValueError
 from shared_models.heads.anchor_head import AnchorHeadConfig
+from shared_models.heads.candidates import Candidates
 from shared_models.heads.point_head import PointHead
-from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, select
+from shared_models.heads.proposals import ProposalConfig, SelectionConfig
 from shared_models.heads.roi_grid_head import Refinement, RoiGridConfig, RoiGridHead
-from shared_models.records import Detections, SceneFeatures, SetFeatures
+from shared_models.records import SceneFeatures, SetFeatures
 from shared_models.sparse.engine import SparseEngine
 
 
@@ -85,11 +86,16 @@ class PvRcnn(AnchorDetector):
         cropped = [crop_to_range(points, self.config.voxels) for points in scans]
         return BatchInput(grid=stages.conv_out, keypoints=tuple(self.pfe.gather(cropped, voxels, stages)))
 
-    def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:
-        keypoints = [self._keypoints(number, scene) for number, scene in enumerate(scenes)]
-        found = self.propose(self.first_stage_of(scenes))
-        refined = self.refine([scan.boxes for scan in found], keypoints)
-        return [self._select(*scan) for scan in zip(found, refined, strict=True)]
+    def candidates(self, batch: BatchInput) -> list[Candidates]:
+        assert batch.keypoints is not None
+        found = self.propose(self.first_stage(batch.grid))
+        refined = self.refine([scan.boxes for scan in found], batch.keypoints)
+        return [as_candidates(scan, own.boxes, own.logits) for scan, own in zip(found, refined, strict=True)]
+
+    def batch_of(self, scenes: Sequence[SceneFeatures]) -> BatchInput:
+        for number, scene in enumerate(scenes):
+            self._check_keypoints(number, scene)
+        return super().batch_of(scenes)
 
     def refine(self, boxes: Sequence[Tensor], keypoints: Sequence[SetFeatures]) -> list[Refinement]:
         """Confidence and refined boxes of the proposals (R, 7) of each scan."""
@@ -115,15 +121,10 @@ class PvRcnn(AnchorDetector):
         refined: list[Refinement] = self.roi_head(boxes, [scan.positions for scan in keypoints], weighted.features)
         return refined
 
-    def _select(self, found: Proposals, refined: Refinement) -> Detections:
-        scores = torch.sigmoid(refined.logits)
-        return select(refined.boxes, scores, found.labels, self.class_names, self.config.selection)
-
-    def _keypoints(self, number: int, scene: SceneFeatures) -> SetFeatures:
+    def _check_keypoints(self, number: int, scene: SceneFeatures) -> None:
         if scene.keypoints is None or scene.keypoints.features.shape[1] != self.keypoint_channels:
             came = "none" if scene.keypoints is None else f"{scene.keypoints.features.shape[1]} channels"
             raise InvalidValueError(
                 f"scene {number} of the batch: PV-RCNN needs keypoints with {self.keypoint_channels} channels, "
                 f"got {came}"
             )
-        return scene.keypoints

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from shared_models.backbones.bev import BevConfig
 from shared_models.backbones.second import BackboneConfig
 from shared_models.backbones.voxelizer import VoxelConfig
-from shared_models.detectors.anchor_detector import AnchorDetector
+from shared_models.detectors.anchor_detector import AnchorDetector, as_candidates
+from shared_models.detectors.batch_input import BatchInput
 from shared_models.heads.anchor_head import AnchorHeadConfig
+from shared_models.heads.candidates import Candidates
 from shared_models.heads.iou_head import IouHead, IouHeadConfig
-from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, select
-from shared_models.records import Detections, SceneFeatures
+from shared_models.heads.proposals import ProposalConfig, SelectionConfig
+from shared_models.records import SceneFeatures
 from shared_models.sparse.engine import SparseEngine
 
 
@@ -52,11 +52,8 @@ class SecondIou(AnchorDetector):
         grid = self.extract_batch([points]).grid.scan(0)
         return SceneFeatures(grid=grid, split_layer=self.split_layer, backbone_hash=self.backbone_hash)
 
-    def detect_batch(self, scenes: Sequence[SceneFeatures]) -> list[Detections]:
-        first = self.first_stage_of(scenes)
+    def candidates(self, batch: BatchInput) -> list[Candidates]:
+        first = self.first_stage(batch.grid)
         found = self.propose(first)
         logits = self.roi_head(first.bev, [scan.boxes for scan in found])
-        return [self._select(*scan) for scan in zip(found, logits, strict=True)]
-
-    def _select(self, found: Proposals, logits: Tensor) -> Detections:
-        return select(found.boxes, torch.sigmoid(logits), found.labels, self.class_names, self.config.selection)
+        return [as_candidates(scan, scan.boxes, own) for scan, own in zip(found, logits, strict=True)]

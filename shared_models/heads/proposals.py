@@ -62,11 +62,11 @@ def propose(boxes: Tensor, class_logits: Tensor, config: ProposalConfig) -> Prop
     that has hardly learned, can lead to them.
     """
     logits, labels = class_logits.max(1)
-    usable = _usable(boxes, logits)
-    logits = logits.masked_fill(~usable, -torch.inf)
+    is_usable = usable(boxes, logits)
+    logits = logits.masked_fill(~is_usable, -torch.inf)
     # Only the best can survive: take them first, so that the 211,200 anchors are not sorted.
     best = torch.topk(logits, min(config.pre_max, len(logits))).indices
-    best = best[usable[best]]
+    best = best[is_usable[best]]
     kept = best[nms_bev(boxes[best], logits[best], config.iou_threshold, config.pre_max, config.post_max)]
     return Proposals(boxes=boxes[kept], logits=logits[kept], labels=labels[kept])
 
@@ -78,11 +78,11 @@ def select(
 
     Unusable boxes or scores are dropped, as in `propose`.
     """
-    above = ((scores >= config.score_threshold) & _usable(boxes, scores)).nonzero().squeeze(1)
+    above = ((scores >= config.score_threshold) & usable(boxes, scores)).nonzero().squeeze(1)
     kept = above[nms_bev(boxes[above], scores[above], config.iou_threshold, config.pre_max, config.post_max)]
     return Detections(boxes=boxes[kept], scores=scores[kept], labels=labels[kept], class_names=class_names)
 
 
-def _usable(boxes: Tensor, values: Tensor) -> Tensor:
+def usable(boxes: Tensor, values: Tensor) -> Tensor:
     """(N,) bool: rows whose box (N, 7) and value (N,) are finite, and whose sizes did not underflow to 0."""
     return torch.isfinite(boxes).all(1) & (boxes[:, 3:6] > 0).all(1) & torch.isfinite(values)

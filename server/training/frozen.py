@@ -1,0 +1,36 @@
+"""The part of a detector that stays as the vehicles have it, while the rest learns.
+
+Stored features were made with it, and no gradient reaches it from them: if it changed, they would no longer fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from shared_models.detector import Detector
+
+
+def freeze_vehicle_part(detector: Detector) -> None:
+    """No parameter before the cut wants gradients any more."""
+    for name, parameter in detector.named_parameters():
+        if name.startswith(detector.vehicle_parts):
+            parameter.requires_grad_(False)
+
+
+def train_server_part(detector: Detector) -> None:
+    """Training mode behind the cut only: batch norms before it keep their statistics to the last bit."""
+    detector.train()
+    for module in vehicle_modules(detector):
+        module.eval()
+
+
+def vehicle_modules(detector: Detector) -> Iterator[nn.Module]:
+    """The largest modules that lie before the cut as a whole."""
+    taken: tuple[str, ...] = ()
+    for name, module in detector.named_modules():
+        is_inside = f"{name}.".startswith(detector.vehicle_parts) or name.startswith(detector.vehicle_parts)
+        if name and is_inside and not f"{name}.".startswith(taken or ("\0",)):
+            taken += (f"{name}.",)
+            yield module
