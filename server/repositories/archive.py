@@ -48,6 +48,21 @@ class SceneArchive:
         """
         return EncodedScene(manifest=stored.manifest, payload=self.store.read(stored.manifest.payload_sha256))
 
+    def add(self, scene: EncodedScene, stored_at_ns: int) -> StoredScene:
+        """Store a scene that is already on this machine; what is stored already stays as it is.
+
+        Raises:
+            StorageFullError, StorageError: it could not be made durable.
+        """
+        if not self.store.has(scene.manifest.payload_sha256):
+            partial = self.store.open_partial(scene.manifest.scene_id)
+            try:
+                partial.append(scene.payload[partial.size :])  # goes on where a former attempt was cut off
+                partial.commit()
+            finally:
+                partial.close()
+        return self.catalogue.add(scene.manifest, stored_at_ns)
+
     def close(self) -> None:
         """Let go of the database."""
         self.catalogue.close()

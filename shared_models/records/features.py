@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -87,3 +87,13 @@ class SceneFeatures:
     def __post_init__(self) -> None:
         check.name("SceneFeatures", "split_layer", self.split_layer)
         check.sha256_hex("SceneFeatures", "backbone_hash", self.backbone_hash)
+
+    def to(self, device: torch.device | str) -> SceneFeatures:
+        """The same features on another device; the same object where they are there already."""
+        if self.grid.features.device == torch.device(device):
+            return self
+        grid = replace(self.grid, coords=self.grid.coords.to(device), features=self.grid.features.to(device))
+        keypoints = self.keypoints
+        if keypoints is not None:
+            keypoints = SetFeatures(positions=keypoints.positions.to(device), features=keypoints.features.to(device))
+        return replace(self, grid=grid, keypoints=keypoints)
