@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from server.training.array_geometry import rows_in_boxes
 from server.training.atomic_files import write_whole
 from server.training.samples import LabelledScan
+from server.training.split_guard import refuse_outside
 from shared_models.errors import DatasetError, InvalidValueError
 from shared_models.records import check
 
 FORMAT: Final = 1
+_OWNER: Final = "ground-truth database"
 _ARRAYS: Final = ("boxes", "labels", "points", "offsets")
 _FILE_FAULTS: Final = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
@@ -74,7 +76,7 @@ class GroundTruthDatabase:
         check.shape("GroundTruthDatabase", "offsets", self.offsets, (count + 1,))
         if self.offsets[0] != 0 or self.offsets[-1] != len(self.points) or (np.diff(self.offsets) < 0).any():
             raise InvalidValueError(f"GroundTruthDatabase.offsets: expected 0 rising to {len(self.points)}")
-        _refuse_outside(self.object_frames, self.frame_ids, "the frames that the database was made of")
+        refuse_outside(_OWNER, self.object_frames, self.frame_ids, "the frames that the database was made of")
 
     def __len__(self) -> int:
         return len(self.object_frames)
@@ -99,7 +101,7 @@ class GroundTruthDatabase:
         Raises:
             InvalidValueError: it is not; the message names the frame.
         """
-        _refuse_outside(sorted(self.frame_ids), frozenset(labelled), "the labelled split")
+        refuse_outside(_OWNER, sorted(self.frame_ids), frozenset(labelled), "the labelled split")
 
     @property
     def sha256(self) -> str:
@@ -141,7 +143,7 @@ def build_database(
     boxes, labels, object_frames = [np.empty((0, 7), np.float32)], [np.empty(0, np.int64)], list[str]()
     points = [np.empty((0, len(point_fields)), np.float32)]
     for scan in scans:
-        _refuse_outside((scan.frame_id,), allowed, "the labelled split")
+        refuse_outside(_OWNER, (scan.frame_id,), allowed, "the labelled split")
         if scan.frame_id in seen:
             raise InvalidValueError(f"ground-truth database: frame {scan.frame_id} came twice; give each frame once")
         seen.add(scan.frame_id)
@@ -202,12 +204,3 @@ def _names(database: GroundTruthDatabase) -> bytes:
             "object_frames": database.object_frames,
         }
     ).encode()
-
-
-def _refuse_outside(frame_ids: Iterable[str], allowed: Collection[str], what: str) -> None:
-    outside = next((frame_id for frame_id in frame_ids if frame_id not in allowed), None)
-    if outside is not None:
-        raise InvalidValueError(
-            f"ground-truth database: frame {outside} is not in {what} ({len(allowed)} frames); its objects must not be "
-            f"used, so build the database from the labelled frames only"
-        )

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from server.training.array_geometry import first_box_of_points, overlaps_bev
+from server.training.array_geometry import first_box_of_points
 from server.training.augment import AppliedTransform, Augmentation, Augmented
 from server.training.ground_truth_database import GroundTruthDatabase
+from server.training.object_drawing import draw_objects, free_of_collisions
 from server.training.samples import LabelledScan, Truth
 from shared_models.errors import InvalidValueError
 from shared_models.records import check
@@ -49,30 +50,17 @@ class GroundTruthSampling(Augmentation):
         self.config, self.database = config, database
 
     def apply_recorded(self, scan: LabelledScan, rng: np.random.Generator) -> Augmented:
-        inserted = self._free(scan.truth.boxes, self._drawn(scan.truth, rng))
-        return Augmented(scan=self._inserted(scan, inserted), transform=AppliedTransform())
+        held = scan.truth.labels if self.config.is_capped else None
+        drawn = draw_objects(self.database, self.config.numbers, rng, held)
+        free = drawn[free_of_collisions(scan.truth.boxes, self.database.boxes[drawn])]
+        return Augmented(scan=self.inserted(scan, free), transform=AppliedTransform())
 
-    def _drawn(self, truth: Truth, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Rows of the database, class by class, none twice."""
-        drawn = [np.empty(0, dtype=np.int64)]
-        for label, number in enumerate(self.config.numbers):
-            known = self.database.rows_of(label)
-            held = int((truth.labels == label).sum()) if self.config.is_capped else 0
-            drawn.append(rng.choice(known, size=min(max(number - held, 0), len(known)), replace=False))
-        return np.concatenate(drawn)
+    def inserted(self, scan: LabelledScan, rows: NDArray[np.int64]) -> LabelledScan:
+        """The scan with these rows of the database put in; that they collide with nothing is the caller's part.
 
-    def _free(self, scene: NDArray[np.float32], drawn: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the drawn rows that collide with nothing, the earlier before the later."""
-        boxes = self.database.boxes[drawn]
-        overlaps = overlaps_bev(boxes, np.concatenate((scene, boxes)))
-        is_taken = np.zeros(len(scene) + len(drawn), dtype=bool)
-        is_taken[: len(scene)] = True
-        for k in range(len(drawn)):
-            is_taken[len(scene) + k] = not (overlaps[k] & is_taken).any()
-        free: NDArray[np.int64] = drawn[is_taken[len(scene) :]]
-        return free
-
-    def _inserted(self, scan: LabelledScan, rows: NDArray[np.int64]) -> LabelledScan:
+        Raises:
+            InvalidValueError: the scan has other point fields than the database.
+        """
         database = self.database
         if not len(rows):
             return scan
