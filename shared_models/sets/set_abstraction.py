@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from shared_models.geometry.neighbours import ball_query
+from shared_models.precision import full_precision
 from shared_models.records import check
+from shared_models.sets.moments import Moments, scale_and_shift
+from shared_models.sets.neighbourhoods import Neighbourhoods, find_neighbourhoods
+from shared_models.sets.pooling import pool, product
 
 Scans = Sequence[Tensor]
-
-# Grouped features of this many centres are made at once; 27,648 RoI grid points at 131 channels would take 230 MB.
-CENTRES_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,12 @@ class GroupingConfig:
 
 
 class SetAbstraction(nn.Module):
-    """Shared layers and a maximum over each neighbourhood; names as in OpenPCDet's StackSAModuleMSG (`mlps`)."""
+    """Shared layers and a maximum over each neighbourhood; names as in OpenPCDet's StackSAModuleMSG (`mlps`).
+
+    Computes what its layers say with less work: the first is linear, so that features pass it before they are gathered;
+    each pair of a centre and a point passes once however often the ball query repeats it; and the last norm and ReLU
+    keep the order of values, so that they come after the maximum.
+    """
 
     def __init__(self, in_channels: int, config: GroupingConfig) -> None:
         super().__init__()
@@ -54,48 +60,71 @@ class SetAbstraction(nn.Module):
         """(K, out_channels) for each scan, from centres (K, 3), points (N, 3) and their features (N, C) of each.
 
         A centre without neighbours sees one neighbour of zeros, as in OpenPCDet. In training, batch norm sees the
-        centres of all scans together.
+        centres of all scans together, and each neighbourhood filled with its first point to the full number.
         """
-        widths = [widths[-1] for widths in self.config.widths]
-        scales = zip(self.config.radii_m, self.config.neighbours, self.mlps, widths, strict=True)
-        parts = [self._scale(centres, points, features, *scale) for scale in scales]
-        return [torch.cat(scan, 1) for scan in zip(*parts, strict=True)]
-
-    def _scale(
-        self, centres: Scans, points: Scans, features: Scans, radius_m: float, count: int, layers: nn.Module, width: int
-    ) -> list[Tensor]:
-        pieces = []
-        for scan in zip(centres, points, features, strict=True):
-            indices, is_empty = ball_query(scan[0], scan[1], radius_m, count)
-            pieces += [_group(*scan, indices, is_empty, part) for part in self._parts(len(scan[0]))]
-        sizes = [len(scan) for scan in centres]
-        if self.training:
-            pieces = [torch.cat(pieces)]
-        pooled = [_pool(piece, layers) for piece in pieces if len(piece)]
-        if not pooled:
-            return [features[0].new_zeros((0, width)) for _ in sizes]
-        return list(torch.split_with_sizes(torch.cat(pooled), sizes))
-
-    def _parts(self, count: int) -> list[slice]:
-        """Ranges of centres that are grouped at once: all in training, some otherwise, to bound memory."""
-        step = max(count, 1) if self.training else CENTRES_AT_ONCE
-        return [slice(start, start + step) for start in range(0, max(count, 1), step)]
+        scales = zip(self.config.radii_m, self.config.neighbours, self.mlps, strict=True)
+        scans = torch.cat(list(centres)), torch.cat(list(points)), full_precision(torch.cat(list(features)))
+        device, parts = scans[0].device.type, []
+        # Under autocast only the layer with most of the arithmetic is computed in the short type.
+        short = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else scans[2].dtype
+        with torch.autocast(device, enabled=False):
+            for radius_m, count, layers in scales:
+                near = find_neighbourhoods(centres, points, radius_m, count)
+                parts.append(_abstract(*scans, near, layers, short))
+        return list(torch.split_with_sizes(torch.cat(parts, 1), [len(scan) for scan in centres]))
 
 
-def _group(centres: Tensor, points: Tensor, features: Tensor, indices: Tensor, is_empty: Tensor, part: slice) -> Tensor:
-    """(k, S, 3 + C): relative positions and features of the neighbours of some centres."""
-    centres, indices, is_empty = centres[part], indices[part], is_empty[part]
-    if len(points) == 0:
-        return features.new_zeros((len(centres), indices.shape[1], features.shape[1] + 3))
-    grouped = torch.cat((points[indices] - centres[:, None], features[indices]), 2)
-    return grouped.masked_fill(is_empty[:, None, None], 0.0)
+def _abstract(
+    centres: Tensor, points: Tensor, features: Tensor, near: Neighbourhoods, layers: Any, short: torch.dtype
+) -> Tensor:
+    """(K, width) of one scale."""
+    first, first_norm, _, last, last_norm, _ = layers
+    is_shared = getattr(first_norm, "is_shared", False)
+    # Norms over several processes must be called by all of them, however few centres this one has.
+    if len(centres) == 0 and not is_shared:
+        return features.new_zeros((0, last.out_channels))
+    kernel, weight = first.weight[:, :, 0, 0], last.weight[:, :, 0, 0]
+    projected = product(features, kernel[:, 3:])
+    offsets = points.index_select(0, near.points) - centres.index_select(0, near.centres)
+    moments = _first_moments(projected, offsets, kernel[:, :3], near) if first_norm.training else None
+    scale, shift = scale_and_shift(first_norm, moments)
+    # Where the norm turns the order round, the layer's sign does too: the highest stays the one to take.
+    sign = torch.where(last_norm.weight < 0, -1.0, 1.0).to(weight.dtype)
+    weight = weight * sign[:, None]
+    pooled, found = pool(projected * scale + shift, offsets, kernel[:, :3] * scale[:, None], weight, near, short)
+    alone = product(torch.relu(shift)[None], weight)[0]
+    pooled = torch.where(near.is_empty[:, None], alone, pooled)
+    moments = _joined(found, alone, sign, near) if last_norm.training else None
+    scale, shift = scale_and_shift(last_norm, moments)
+    return torch.relu(pooled * (scale * sign) + shift)
 
 
-def _pool(grouped: Tensor, layers: nn.Module) -> Tensor:
-    """(k, width) from (k, S, 3 + C)."""
-    # (1, C, k, S), as the 1x1 convolutions expect
-    pooled: Tensor = layers(grouped.permute(2, 0, 1)[None]).amax(3)
-    return pooled[0].t()
+def _first_moments(projected: Tensor, offsets: Tensor, direction: Tensor, near: Neighbourhoods) -> Moments:
+    """Of `projected + direction @ offset` over all pairs and zeros of a ball query, without making these rows."""
+    weights = near.weights()
+    counts = torch.bincount(near.points, weights, minlength=len(projected)).double()  # of no pair: int64
+    exact = offsets.double()
+    weighted = exact * weights[:, None]
+    moved = exact.new_zeros((len(projected), 3)).index_add(0, near.points, weighted)
+    values, direction = projected.double(), direction.double()
+    moves = moved @ direction.t()
+    squares = counts @ values.square() + 2 * (values * moves).sum(0)
+    return Moments(
+        sums=counts @ values + moves.sum(0),
+        squares=squares + ((direction @ (weighted.t() @ exact)) * direction).sum(1),
+        count=float(near.width * len(near.is_empty)),
+    )
+
+
+def _joined(found: Moments, alone: Tensor, sign: Tensor, near: Neighbourhoods) -> Moments:
+    """Moments with the centres without neighbours, which all see `alone`, and without the sign."""
+    total = near.width * len(near.is_empty)
+    missing, value = total - found.count, alone.double()
+    return Moments(
+        sums=(found.sums + missing * value) * sign,
+        squares=found.squares + missing * value.square(),
+        count=float(total),
+    )
 
 
 def _shared_layers(in_channels: int, widths: Sequence[int]) -> nn.Sequential:
