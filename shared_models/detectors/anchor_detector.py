@@ -21,6 +21,7 @@ from shared_models.heads.candidates import Candidates
 from shared_models.heads.proposals import ProposalConfig, Proposals, SelectionConfig, propose, select, usable
 from shared_models.records import Detections, SceneFeatures
 from shared_models.sparse.engine import SparseEngine
+from shared_models.sparse.layers import is_norm_shared
 from shared_models.sparse.sites import Triple
 from shared_models.sparse.tensor import SparseFeatures
 
@@ -114,8 +115,10 @@ class AnchorDetector(Detector):
 
     def stages(self, voxels: Voxels) -> BackboneStages:
         """All stages of the 3D backbone on a batch of voxelised scans."""
-        # Scans without any voxel teach the backbone nothing, and not every engine has a backward pass for them.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and len(voxels.cells.sites) > 0):
+        # Scans without any voxel teach the backbone nothing; but a norm over several processes needs each of them in
+        # its backward pass too.
+        is_taught = len(voxels.cells.sites) > 0 or is_norm_shared(self.backbone_3d)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and is_taught):
             stages: BackboneStages = self.backbone_3d(voxels.cells)
         return stages
 

@@ -32,7 +32,14 @@ class SparseConvolution(nn.Module):
 
     def forward(self, features: Tensor, plan: Plan, engine: SparseEngine) -> Tensor:
         """(V_out, C_out) from (V_in, C_in)."""
+        if len(features) == 0:  # not every engine has a backward pass for no rows; the weights get gradients of zero
+            return features @ self.weight[:, 0, 0, 0].t()
         return engine.convolve(features, self.weight, plan)
+
+
+def is_norm_shared(module: nn.Module) -> bool:
+    """Whether `module` is, or holds, a batch norm whose moments come from several processes."""
+    return any(getattr(part, "is_shared", False) for part in module.modules())
 
 
 class SparseBlock(nn.Sequential):
@@ -49,7 +56,7 @@ class SparseBlock(nn.Sequential):
         features = self[0](features, plan, engine)
         norm: Any = self[1]  # a batch norm, or one over several processes
         # A norm over several processes must be called by all of them, however few rows this one has.
-        is_alone = not getattr(norm, "is_shared", False)
+        is_alone = not is_norm_shared(norm)
         if is_alone and len(features) == 0:
             return features
         if is_alone and self.training and len(features) == 1:  # one row has no variance: use what was learned so far
