@@ -33,6 +33,9 @@ COMMANDS = {
         help="Train a detector from a run file, or go on with a stopped run.",
         extra="server",
     ),
+    "features": Entry(
+        target="upcycle.features:app", help="Store the features of a run file's unlabelled frames.", extra="dev"
+    ),
     "runs": Entry(target="upcycle.runs:app", help="List, look at and compare training runs.", extra="server"),
     "experiment": Entry(
         target="upcycle.experiment:app",

@@ -15,7 +15,6 @@ from server.training.run_config import RunConfig, load_run
 from server.training.run_folder import RunFolder
 from server.training.sources import Source, open_source
 from shared_models.checkpoints import open_checkpoint
-from shared_models.configuration import from_dict
 from shared_models.detector import Detector
 from shared_models.errors import ConfigError, NotFoundError
 from upcycle.evaluate import print_report
@@ -42,7 +41,7 @@ def evaluate_from_run(
     chosen = checkpoint or _last_checkpoint(folder)
     detector = open_checkpoint(chosen, device="cuda" if run.loop.device == "cuda" else "cpu")
     source = open_source(run.data.evaluation, data / "cache")
-    found = _with_bar(detector, source, from_dict(RunEvaluationConfig, run.evaluation))
+    found = _with_bar(detector, source, RunEvaluationConfig(overlaps=run.evaluation.overlaps))
     report = {"run_id": folder.run_id, "checkpoint": str(chosen), "dataset": source.config.dataset, **found.to_dict()}
     stem = folder.path / "evaluations" / f"{chosen.name}-{source.config.split}"
     json_file, html_file = json_file or stem.with_suffix(".json"), html_file or stem.with_suffix(".html")

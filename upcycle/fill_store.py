@@ -7,8 +7,6 @@ Only features leave the frames: extraction, guard and codec are the vehicle's ow
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +16,16 @@ import torch
 
 from server.repositories.archive import SceneArchive, open_archive
 from server.repositories.repository import SceneFilter
+from server.training.preparation import make_detector
+from server.training.recipe import Recipe
+from server.training.recipes.upcycling import Upcycling
+from server.training.run_config import RunConfig
 from server.training.source_config import SourceConfig
-from server.training.sources import Source, open_source
+from server.training.sources import Source, fleet_id, labelled_frames, open_source
 from shared_models import guards
-from shared_models.configuration import to_dict
+from shared_models.datasets.kitti_calibration import camera_view
 from shared_models.detector import Detector
+from shared_models.errors import DatasetError
 from shared_models.records import Frame
 from vehicle_client.extractor import Extractor, ExtractorConfig
 from vehicle_client.pipeline import encode_scene
@@ -38,12 +41,6 @@ class Filled:
     scenes: int
     added: int
     payload_bytes: int
-
-
-def fleet_id(config: SourceConfig) -> str:
-    """Vehicle name of the scenes of these frames: the same frames get the same name."""
-    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()
-    return f"{config.dataset.partition(',')[0]}-fleet-{digest[:10]}"
 
 
 def fill_store(
@@ -86,7 +83,7 @@ def _store(
     generator.seed()
     total = 0
     for number, frame_id in enumerate(wanted, start=1):
-        frame: Frame = source.dataset.frame(frame_id)
+        frame = _seen(source.dataset.frame(frame_id), source.config.view)
         features = protect.apply(extractor.extract(frame).features, generator)
         scene = encode_scene(vehicle_id, frame, features, codec)
         archive.add(scene, time.time_ns())
@@ -94,3 +91,49 @@ def _store(
         if progress is not None:
             progress(number, len(wanted))
     return total
+
+
+def _seen(frame: Frame, view: str) -> Frame:
+    """The frame with the points that labelled frames of the same view have."""
+    if view == "all":
+        return frame
+    if frame.camera is None:
+        raise DatasetError(f"frame {frame.frame_id} has no camera; read it with view = 'all'")
+    inside = camera_view(frame.points, frame.camera)
+    return Frame(
+        frame_id=frame.frame_id,
+        timestamp_ns=frame.timestamp_ns,
+        points=frame.points[inside],
+        point_fields=frame.point_fields,
+    )
+
+
+def uses_stored_features(run: RunConfig) -> bool:
+    """Whether the run learns from stored features of frames that its file names, so that they can be made here."""
+    return run.recipe == "upcycling" and run.data.unlabelled is not None and not run.settings["store"]["vehicle_id"]
+
+
+def fill_for(run: RunConfig, data: Path, progress: Progress | None = None) -> Filled:
+    """Store the features that `run` learns from, made by the vehicle part of the detector that it starts with.
+
+    Raises: as `fill_store` and `make_detector`.
+    """
+    assert run.data.unlabelled is not None
+    store = run.settings["store"]
+    folder = Path(store["folder"]) if store["folder"] else data
+    detector = make_detector(run.detector, run.seed).eval()
+    return fill_store(detector, run.data.unlabelled, folder, store["codec"], progress=progress)
+
+
+def give_known_labels(recipe: Recipe) -> None:
+    """Let an UpCycling recipe compare its pseudo labels with the true ones where the unlabelled dataset has labels.
+
+    For telemetry only: nothing that is learned depends on them.
+    """
+    unlabelled = recipe.setup.run.data.unlabelled
+    if not isinstance(recipe, Upcycling) or unlabelled is None:
+        return
+    source = open_source(unlabelled, recipe.setup.data / "cache")
+    if source.dataset.frame(source.frame_ids[0]).labels is not None:
+        scans = labelled_frames(source, recipe.setup.detector)
+        recipe.known_labels = {scan.frame_id: scan.truth for scan in scans}

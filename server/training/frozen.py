@@ -19,6 +19,12 @@ def freeze_vehicle_part(detector: Detector) -> None:
             parameter.requires_grad_(False)
 
 
+def has_frozen_vehicle_part(detector: Detector) -> bool:
+    """Whether no parameter before the cut wants gradients."""
+    inside = (value for name, value in detector.named_parameters() if name.startswith(detector.vehicle_parts))
+    return not any(value.requires_grad for value in inside)
+
+
 def train_server_part(detector: Detector) -> None:
     """Training mode behind the cut only: batch norms before it keep their statistics to the last bit."""
     detector.train()

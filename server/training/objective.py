@@ -99,28 +99,30 @@ class Objective(ABC):
         detector: AnchorDetector,
         batch: BatchInput,
         truths: Sequence[Truth],
-        rng: np.random.Generator,
+        rngs: Sequence[np.random.Generator],
         terms: Sequence[TermSelection] | None = None,
     ) -> LossTerms:
         """Losses of the server part on a batch, all scenes going through the network together.
 
         Args:
             truths: of each scene.
-            rng: draws the proposals that the second stage learns from.
+            rngs: of each scene, draws the proposals that the second stage learns from; one for each, so that what a
+                scene draws does not depend on the others of its batch.
             terms: of each scene; everything for every scene unless given.
 
         Raises:
-            InvalidValueError: another detector than this objective's, or not one truth and one selection per scene.
+            InvalidValueError: another detector than this objective's, or not one truth, generator and selection per
+                scene.
         """
         terms = tuple(terms) if terms is not None else (TermSelection(),) * len(batch)
         if not isinstance(detector, self.detector_class):
             raise InvalidValueError(f"objective {self.name}: expected its detector, got a {type(detector).__name__}")
-        if not len(batch) == len(truths) == len(terms) or len(batch) == 0:
+        if not len(batch) == len(truths) == len(rngs) == len(terms) or len(batch) == 0:
             raise InvalidValueError(
-                f"objective {self.name}: expected a truth and a selection of terms for each scene, "
-                f"got {len(batch)} scenes, {len(truths)} truths, {len(terms)} selections"
+                f"objective {self.name}: expected a truth, a generator and a selection of terms for each scene, got "
+                f"{len(batch)} scenes, {len(truths)} truths, {len(rngs)} generators, {len(terms)} selections"
             )
-        return self._loss(detector, batch, truths, rng, terms)
+        return self._loss(detector, batch, truths, rngs, terms)
 
     @abstractmethod
     def _loss(
@@ -128,7 +130,7 @@ class Objective(ABC):
         detector: Any,
         batch: BatchInput,
         truths: Sequence[Truth],
-        rng: np.random.Generator,
+        rngs: Sequence[np.random.Generator],
         terms: Sequence[TermSelection],
     ) -> LossTerms:
         """`loss` of checked arguments."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from server.training.samples import Truth
 from shared_models.errors import InvalidValueError
@@ -50,6 +51,11 @@ class PseudoLabelConfig:
 
 def choose(candidates: Candidates, config: PseudoLabelConfig) -> Truth:
     """The pseudo labels among a scene's candidates: sure ones, and ignored ones where the configuration keeps those."""
+    return choose_scored(candidates, config)[0]
+
+
+def choose_scored(candidates: Candidates, config: PseudoLabelConfig) -> tuple[Truth, NDArray[np.float32]]:
+    """As `choose`, with the predicted IoU (M,) of each."""
     above = (candidates.box_scores >= config.score_floor).nonzero().squeeze(1)
     ranks = candidates.box_scores if config.ranking == "box" else candidates.class_scores
     kept = above[nms_bev(candidates.boxes[above], ranks[above], config.nms_iou)]
@@ -60,9 +66,10 @@ def choose(candidates: Candidates, config: PseudoLabelConfig) -> Truth:
     is_ignored = ~is_sure & (box_scores >= config.ignore_from)
     used = is_sure | is_ignored
     boxes = candidates.boxes[kept][used].cpu().numpy().astype(np.float32)
-    return Truth(
+    truth = Truth(
         boxes=boxes,
         labels=labels[used].cpu().numpy().astype(np.int64),
         is_ignored=is_ignored[used].cpu().numpy(),
         is_exact=np.zeros(len(boxes), dtype=bool),
     )
+    return truth, box_scores[used].cpu().numpy().astype(np.float32)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from server.repositories.archive import SceneArchive, open_archive
+from server.repositories.archive import open_archive
 from server.repositories.repository import SceneFilter, StoredScene
+from server.stores.store import PayloadStore
 from shared_models import codecs
 from shared_models.errors import ConfigError
 from shared_models.records import SceneFeatures, check
@@ -18,13 +19,14 @@ class StoreConfig:
     """Which stored scenes are learned from.
 
     folder: the server's data folder; "" is the one that the run is kept in.
-    vehicle_id, codec: only scenes of this vehicle, in this codec; "" takes all.
+    vehicle_id: only scenes of this vehicle; "" takes all.
+    codec: only scenes in this codec.
     scenes: at most so many, in the order they came; 0 takes all.
     """
 
     folder: str = ""
     vehicle_id: str = ""
-    codec: str = ""
+    codec: str = "float16"
     scenes: int = 0
 
     def __post_init__(self) -> None:
@@ -34,8 +36,8 @@ class StoreConfig:
 class StoredScenes:
     """Stored scenes of one backbone, by number; safe to use from several threads."""
 
-    def __init__(self, archive: SceneArchive, scenes: Sequence[StoredScene]) -> None:
-        self._archive = archive
+    def __init__(self, store: PayloadStore, scenes: Sequence[StoredScene]) -> None:
+        self._store = store
         self.scenes = tuple(scenes)
 
     @classmethod
@@ -48,21 +50,35 @@ class StoredScenes:
         """
         folder = Path(config.folder) if config.folder else data
         archive = open_archive(folder)
-        where = SceneFilter(
-            vehicle_id=config.vehicle_id or None, codec=config.codec or None, backbone_hash=backbone_hash
-        )
-        found = list(archive.catalogue.scenes(where))
+        where = SceneFilter(vehicle_id=config.vehicle_id or None, codec=config.codec, backbone_hash=backbone_hash)
+        try:
+            found = list(archive.catalogue.scenes(where))
+        finally:
+            archive.close()  # payloads are files: the database is not needed any more
         if config.scenes:
             found = found[: config.scenes]
         if not found:
-            archive.close()
             raise ConfigError(
-                f"{folder}: no stored scene has backbone {backbone_hash[:12]}"
-                f"{f', codec {config.codec}' if config.codec else ''}"
+                f"{folder}: no stored scene has backbone {backbone_hash[:12]} and codec {config.codec}"
                 f"{f', vehicle {config.vehicle_id}' if config.vehicle_id else ''}; "
                 "vehicles must run the checkpoint that training starts from; `upcycle server ls` lists what is there"
             )
-        return cls(archive, found)
+        return cls(archive.store, found)
+
+    def only(self, scene_ids: Sequence[str]) -> StoredScenes:
+        """These scenes, in this order.
+
+        Raises:
+            ConfigError: one of them is not stored any more.
+        """
+        known = {scene.scene_id: scene for scene in self.scenes}
+        missing = [scene_id for scene_id in scene_ids if scene_id not in known]
+        if missing:
+            raise ConfigError(
+                f"{len(missing)} of the {len(scene_ids)} stored scenes that this run learns from are gone, such as "
+                f"{missing[0][:12]}; begin anew with --fresh"
+            )
+        return StoredScenes(self._store, [known[scene_id] for scene_id in scene_ids])
 
     def __len__(self) -> int:
         return len(self.scenes)
@@ -74,8 +90,4 @@ class StoredScenes:
             NotFoundError, StorageError: the payload is gone or damaged.
             PayloadError: it cannot be decoded.
         """
-        return codecs.decode(self._archive.encoded(self.scenes[number]).payload)
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._archive.close()
+        return codecs.decode(self._store.read(self.scenes[number].manifest.payload_sha256))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from server.training.frozen import has_frozen_vehicle_part
 from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.records import check
 
@@ -48,9 +50,9 @@ class Teacher:
         for name, parameter in student.named_parameters():
             if parameter.requires_grad:
                 mine[name].lerp_(parameter, 1 - decay)
-        buffers = dict(self.detector.named_buffers())
+        buffers, is_frozen = dict(self.detector.named_buffers()), has_frozen_vehicle_part(student)
         for name, value in student.named_buffers():
-            if name not in buffers or not name.startswith(self.detector.vehicle_parts):
+            if not (is_frozen and name.startswith(student.vehicle_parts)):
                 self._follow_buffer(buffers[name], value, decay)
 
     def _follow_buffer(self, mine: Tensor, theirs: Tensor, decay: float) -> None:
@@ -62,9 +64,11 @@ class Teacher:
     def gap(self, student: AnchorDetector) -> float:
         """Root mean square difference of the trained parameters."""
         mine = dict(self.detector.named_parameters())
-        pairs = [(mine[name], value) for name, value in student.named_parameters() if value.requires_grad]
-        square = sum(float(((a - b.detach()) ** 2).sum()) for a, b in pairs)
-        return float((square / max(1, sum(a.numel() for a, _ in pairs))) ** 0.5)
+        pairs = [(mine[name], value.detach()) for name, value in student.named_parameters() if value.requires_grad]
+        if not pairs:
+            return 0.0
+        squares = torch.stack([(a - b).square().sum(dtype=torch.float64) for a, b in pairs])
+        return math.sqrt(float(squares.sum()) / sum(a.numel() for a, _ in pairs))
 
     def state(self) -> dict[str, Any]:
         """For a saved state."""

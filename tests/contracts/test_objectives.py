@@ -92,7 +92,12 @@ def run(detector, scans, truths, terms=None, seed: int = 0):
     """Losses of a batch, with all gradients set back."""
     detector.zero_grad(set_to_none=True)
     batch = detector.extract_batch(scans)
-    return make_objective(detector.name).loss(detector, batch, truths, np.random.default_rng(seed), terms)
+    return make_objective(detector.name).loss(detector, batch, truths, rngs(len(truths), seed), terms)
+
+
+def rngs(count: int, seed: int = 0) -> list[np.random.Generator]:
+    """One generator for each scene."""
+    return [np.random.default_rng((seed, place)) for place in range(count)]
 
 
 def taught(detector) -> set[str]:
@@ -198,6 +203,19 @@ def test_the_generator_decides_which_proposals_are_drawn(detector) -> None:
     assert not torch.equal(one, other)
 
 
+def test_what_a_scene_draws_does_not_depend_on_the_others_of_its_batch(detector) -> None:
+    """So any share of a batch in another process draws what it would have drawn here."""
+    with torch.no_grad():
+        detector.eval()
+        batch = [scan(), scan(seed=1)]
+        both = run(detector, batch, [TRUTH, TRUTH]).per_scene
+        second = detector.extract_batch(batch[1:])
+        alone = make_objective(detector.name).loss(detector, second, [TRUTH], rngs(2)[1:]).per_scene
+        detector.train()
+    for term, losses in alone.items():
+        torch.testing.assert_close(losses[0], both[term][1], msg=term)
+
+
 def test_a_frozen_vehicle_part_stays_as_it_is(name: str) -> None:
     """Features from a store: no gradient reaches them, and the rest learns."""
     detector = make(name).eval()
@@ -205,26 +223,28 @@ def test_a_frozen_vehicle_part_stays_as_it_is(name: str) -> None:
         stored = detector.extract_batch([scan(), scan(seed=1)])
     before = {n: value.clone() for n, value in detector.vehicle_state().items()}
     detector.train()
-    losses = make_objective(name).loss(detector, stored, [TRUTH, TRUTH], np.random.default_rng(0))
+    losses = make_objective(name).loss(detector, stored, [TRUTH, TRUTH], rngs(2))
     losses.total.backward()
     assert not [n for n in taught(detector) if n.startswith(detector.vehicle_parts)]
     assert all(torch.equal(value, before[n]) for n, value in detector.vehicle_state().items())
 
 
 def test_wrong_batches_are_refused(detector) -> None:
-    objective, rng = make_objective(detector.name), np.random.default_rng(0)
+    objective = make_objective(detector.name)
     other = next(n for n in objectives.OBJECTIVES if n != detector.name)
     with torch.no_grad():
         batch = detector.extract_batch([scan(50)])
-    with pytest.raises(InvalidValueError, match="1 scenes, 2 truths, 1 selections"):
-        objective.loss(detector, batch, [TRUTH, TRUTH], rng)
-    with pytest.raises(InvalidValueError, match="1 scenes, 1 truths, 0 selections"):
-        objective.loss(detector, batch, [TRUTH], rng, [])
+    with pytest.raises(InvalidValueError, match="1 scenes, 2 truths, 2 generators, 1 selections"):
+        objective.loss(detector, batch, [TRUTH, TRUTH], rngs(2))
+    with pytest.raises(InvalidValueError, match="1 scenes, 1 truths, 1 generators, 0 selections"):
+        objective.loss(detector, batch, [TRUTH], rngs(1), [])
+    with pytest.raises(InvalidValueError, match="1 scenes, 1 truths, 2 generators, 1 selections"):
+        objective.loss(detector, batch, [TRUTH], rngs(2))
     with pytest.raises(InvalidValueError, match="expected its detector, got a"):
-        make_objective(other).loss(detector, batch, [TRUTH], rng)
+        make_objective(other).loss(detector, batch, [TRUTH], rngs(1))
     if batch.keypoints is not None:
         with pytest.raises(InvalidValueError, match="expected keypoints for every scene"):
-            objective.loss(detector, replace(batch, keypoints=None), [TRUTH], rng)
+            objective.loss(detector, replace(batch, keypoints=None), [TRUTH], rngs(1))
 
 
 def test_mixed_precision_keeps_losses_long(name: str) -> None:

@@ -76,7 +76,7 @@ class PvRcnnObjective(Objective):
         detector: PvRcnn,
         batch: BatchInput,
         truths: Sequence[Truth],
-        rng: np.random.Generator,
+        rngs: Sequence[np.random.Generator],
         terms: Sequence[TermSelection],
     ) -> LossTerms:
         if batch.keypoints is None:
@@ -85,7 +85,8 @@ class PvRcnnObjective(Objective):
         losses = first_stage_losses(detector, first.predictions, truths, terms, self.config.first_stage)
         with torch.no_grad():
             found = detector.propose(first, self.config.proposals)
-        rois = [sample_rois(*scan, self.config.rois, rng) for scan in zip(found, truths, strict=True)]
+        scans = zip(found, truths, rngs, strict=True)
+        rois = [sample_rois(scan, truth, self.config.rois, rng) for scan, truth, rng in scans]
         weighted = detector.weigh(batch.keypoints)
         refined = detector.refine_weighted([scan.boxes for scan in rois], batch.keypoints, weighted)
         points, keypoint_count = self._point_terms(batch.keypoints, weighted.logits, truths, terms)

@@ -52,14 +52,15 @@ class SecondIouObjective(Objective):
         detector: SecondIou,
         batch: BatchInput,
         truths: Sequence[Truth],
-        rng: np.random.Generator,
+        rngs: Sequence[np.random.Generator],
         terms: Sequence[TermSelection],
     ) -> LossTerms:
         first = detector.first_stage(batch.grid)
         losses = first_stage_losses(detector, first.predictions, truths, terms, self.config.first_stage)
         with torch.no_grad():
             found = detector.propose(first, self.config.proposals)
-        rois = [sample_rois(*scan, self.config.rois, rng) for scan in zip(found, truths, strict=True)]
+        scans = zip(found, truths, rngs, strict=True)
+        rois = [sample_rois(scan, truth, self.config.rois, rng) for scan, truth, rng in scans]
         logits = detector.roi_head(first.bev, [scan.boxes for scan in rois])
         scenes = zip(logits, rois, truths, terms, strict=True)
         scored = [(is_scored_roi(roi, truth, chosen), scene, roi) for scene, roi, truth, chosen in scenes]

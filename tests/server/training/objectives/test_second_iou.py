@@ -31,7 +31,7 @@ def test_the_iou_term_is_the_cross_entropy_of_the_drawn_proposals() -> None:
         iou_weight=0.5,
     )
     with torch.no_grad():
-        found = SecondIouObjective(config).loss(detector, batch, [TRUTH], np.random.default_rng(3))
+        found = SecondIouObjective(config).loss(detector, batch, [TRUTH], [np.random.default_rng(3)])
         first = detector.first_stage(batch.grid)
         (proposals,) = detector.propose(first, config.proposals)
         rois = sample_rois(proposals, TRUTH, config.rois, np.random.default_rng(3))

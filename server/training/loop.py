@@ -1,0 +1,246 @@
+"""The one training loop: steps, precision, processes, logging, saved states, checkpoints. Recipes add the rest."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from server.training.journal import Journal
+from server.training.optimiser import make_optimiser
+from server.training.precision import autocast, resolve
+from server.training.recipe import Recipe
+from server.training.run_folder import RunFolder
+from server.training.saved_state import load_state, save_state
+from server.training.shared_norm import share_batch_norm
+from server.training.step_module import StepInput, StepModule
+from shared_models import checkpoints
+from shared_models.errors import ConfigError, TrainingDivergedError
+
+log = logging.getLogger(__name__)
+
+Evaluate = Callable[[Any, int], tuple[Mapping[str, Any], Mapping[str, float]]]
+Progress = Callable[[int, int, Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call of the loop ended. state: "stopped" where a signal or `stop_after` ended it early."""
+
+    state: Literal["finished", "stopped"]
+    step: int
+    total_steps: int
+    seconds: float
+
+
+class TrainingLoop:
+    """Trains a recipe's detector; one object a run and process.
+
+    precision: in which the dense layers are computed. total_steps: of the whole run. step: done so far.
+    evaluate: called with the detector and the step; gives a report and single numbers of it.
+    progress: called after each step with step, total and the last numbers.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: RunFolder,
+        journal: Journal | None,
+        evaluate: Evaluate | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """journal: of the first process, None in the others."""
+        setup = recipe.setup
+        self._recipe, self._folder, self.journal = recipe, folder, journal
+        self._evaluate, self._progress = evaluate, progress
+        self._run, self._device, self._processes = setup.run, setup.device, setup.processes
+        self._config = setup.run.loop
+        self.precision = resolve(self._config.precision, self._device)
+        self.total_steps = self._config.steps or recipe.steps_per_epoch * self._config.epochs
+        share_batch_norm(setup.detector)
+        module = StepModule(setup.detector, setup.objective)
+        self._module: nn.Module = module
+        if self._processes.count > 1:
+            # Buffers are equal already: the shared batch norm computes them from the same sums everywhere.
+            self._module = DistributedDataParallel(module, forward_sync_buffers=False, find_unused_parameters=True)
+        self._parameters = list(recipe.trained_parameters())
+        self._optimiser, self._schedule = make_optimiser(self._parameters, setup.run.optimiser, self.total_steps)
+        self.step = 0
+        self._is_stop_wanted = self._is_stop_agreed = False
+
+    def resume(self) -> bool:
+        """Go on from the run's last saved state, if there is one.
+
+        Raises:
+            CheckpointError: there are states and none can be read.
+            ConfigError: the state is of another number of steps or other parameters.
+        """
+        state = load_state(self._folder.state)
+        if state is None:
+            return False
+        if state["total_steps"] != self.total_steps:
+            raise ConfigError(
+                f"run {self._folder.run_id}: its saved state is of {state['total_steps']} steps, the run file asks for "
+                f"{self.total_steps}; begin anew with --fresh"
+            )
+        self._recipe.setup.detector.load_state_dict(state["detector"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._recipe.load_state(state["recipe"])
+        self.step = int(state["step"])
+        return True
+
+    def run(self) -> Outcome:
+        """Train to the end, or until a signal asks to stop; the state is saved in both cases.
+
+        Raises:
+            TrainingDivergedError: a loss or a gradient is not finite.
+            StorageFullError, StorageError: something cannot be written; the last saved state is still there.
+        """
+        started_s, last = time.perf_counter(), min(self._config.stop_after or self.total_steps, self.total_steps)
+        with self._stopping_on_signals(), self._recipe.batches(range(self.step, last)) as batches:
+            for prepared in batches:
+                self._one_step(self._recipe.compose(prepared))
+                if self._is_stop_agreed:
+                    break
+        is_done = self.step >= self.total_steps
+        self._save()
+        if is_done:
+            self._make_checkpoint()
+            self._run_evaluation()
+        return Outcome(
+            state="finished" if is_done else "stopped",
+            step=self.step,
+            total_steps=self.total_steps,
+            seconds=time.perf_counter() - started_s,
+        )
+
+    def _one_step(self, step_input: StepInput) -> None:
+        started_s = time.perf_counter()
+        # Dropout draws from torch's generator: seeded by the step, a resumed run draws the same.
+        torch.manual_seed(((self._run.seed * 1_000_003 + self.step) * 4099 + self._processes.rank) % 2**63)
+        self._recipe.training_mode()
+        with autocast(self.precision, self._device):
+            total, terms, counts = self._module(step_input)
+        numbers = self._of_all_processes(total, terms, counts)
+        self._check_finite(numbers["loss/total"], numbers, step_input)
+        self._optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = float(nn.utils.clip_grad_norm_(self._parameters, self._run.optimiser.clip_norm))
+        self._check_finite(norm, numbers, step_input)
+        rate = float(self._schedule.get_last_lr()[0])
+        self._optimiser.step()
+        self._schedule.step()
+        self.step += 1
+        numbers |= {"train/learning_rate": rate, "train/gradient_norm": norm}
+        numbers |= self._recipe.after_step(self.step)
+        numbers["train/step_s"] = time.perf_counter() - started_s
+        self._after(numbers)
+
+    def _of_all_processes(
+        self, total: Tensor, terms: Mapping[str, Tensor], counts: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Losses of the whole batch, which are means over processes, and counts, which are sums; the same in each.
+
+        Also agrees on whether to stop: a process that left the loop alone would leave the others waiting for it.
+        """
+        losses = {f"loss/{name}": float(term) for name, term in terms.items()} | {"loss/total": float(total.detach())}
+        count = self._processes.count
+        *summed, stops = self._processes.summed(
+            [*losses.values(), *counts.values(), float(self._is_stop_wanted)], self._device
+        )
+        self._is_stop_agreed = stops > 0
+        found = {name: value / count for name, value in zip(losses, summed[: len(losses)], strict=True)}
+        matched = zip(counts, summed[len(losses) :], strict=True)
+        return found | {f"matched/{name}": value for name, value in matched}
+
+    def _after(self, numbers: dict[str, float]) -> None:
+        config = self._config
+        numbers["train/waited_s"] = self._recipe.waited_s
+        is_last = self.step == self.total_steps
+        if self.journal is not None and (self.step % config.log_every == 0 or self.step == 1 or is_last):
+            self.journal.numbers(self.step, numbers)
+        if self._progress is not None:
+            self._progress(self.step, self.total_steps, numbers)
+        if is_last:
+            return
+        if config.checkpoint_every and self.step % config.checkpoint_every == 0:
+            self._make_checkpoint()
+        if config.evaluate_every and self.step % config.evaluate_every == 0:
+            self._run_evaluation()
+        if self.step % config.save_every == 0:
+            self._save()
+
+    def _save(self) -> None:
+        if self._processes.is_first:
+            state = {
+                "total_steps": self.total_steps,
+                "detector": self._recipe.setup.detector.state_dict(),
+                "optimiser": self._optimiser.state_dict(),
+                "schedule": self._schedule.state_dict(),
+                "recipe": self._recipe.state(),
+            }
+            save_state(self._folder.state, self.step, state)
+            if self.journal is not None:
+                self.journal.flush()
+        self._processes.wait()
+
+    def _make_checkpoint(self) -> None:
+        folder = self._folder.checkpoint(self.step)
+        if self._processes.is_first and not folder.exists():  # a resumed run makes the same again
+            checkpoints.save(
+                self._recipe.setup.detector, folder, is_trained=True, note=f"{self._folder.run_id}, step {self.step}"
+            )
+        self._processes.wait()
+
+    def _run_evaluation(self) -> None:
+        if self._evaluate is not None and self._processes.is_first:
+            detector = self._recipe.setup.detector
+            detector.eval()
+            report, numbers = self._evaluate(detector, self.step)
+            if self.journal is not None:
+                self.journal.evaluation(self.step, report, numbers)
+        self._processes.wait()
+
+    def _check_finite(self, value: float, numbers: Mapping[str, float], step_input: StepInput) -> None:
+        if math.isfinite(value):  # the same in every process, so all of them end here, or none
+            return
+        terms = {name.removeprefix("loss/"): value for name, value in numbers.items() if name.startswith("loss/")}
+        frames = self._processes.joined_names(step_input.frame_ids)
+        made = self._folder.checkpoints()
+        saved = sorted(self._folder.state.glob("step-*.pt"))
+        good = made[-1] if made else (saved[-1] if saved else "none was made yet")
+        raise TrainingDivergedError(
+            f"run {self._folder.run_id}: the loss or its gradient is not finite at step {self.step + 1} "
+            f"({', '.join(f'{name} {term:g}' for name, term in terms.items())}); "
+            f"frames of the batch: {', '.join(frames)}; last good checkpoint: {good}; "
+            "look at these frames, or lower optimiser.learning_rate"
+        )
+
+    @contextmanager
+    def _stopping_on_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the loop after the present step; a second one ends it at once."""
+
+        def stop(number: int, frame: Any) -> None:
+            if self._is_stop_wanted:
+                raise KeyboardInterrupt
+            self._is_stop_wanted = True
+
+        try:
+            old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread: whoever runs it there stops it otherwise
+            old = {}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)

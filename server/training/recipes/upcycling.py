@@ -1,0 +1,277 @@
+"""UpCycling (Hwang et al., ICCV 2023): learning from stored features of unlabelled scenes.
+
+Labelled scans go through the frozen vehicle part; unlabelled scenes come from the server's store as features, get
+objects of labelled scenes pasted in (F-GT), and are learned from with hybrid pseudo labels: the teacher's sure boxes
+and the pasted objects' exact ones. What the paper leaves open is a setting; see docs/upcycling.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from server.training.augmentation_chain import compose
+from server.training.augmentations.statistical_normalisation import StatisticalNormalisation
+from server.training.batches import Sample
+from server.training.features.bank_building import build_bank
+from server.training.features.chain import FeatureAugmentationConfig, compose_features
+from server.training.features.geometry import FeatureMap
+from server.training.features.object_bank import FeatureBank, FeatureBankConfig
+from server.training.features.scene import FeatureScan
+from server.training.frozen import freeze_vehicle_part, train_server_part
+from server.training.ground_truth_database import DatabaseConfig, build_database
+from server.training.loader import PrepareLabelled
+from server.training.objective import TermSelection
+from server.training.pseudo_label_quality import LabelQuality, label_quality
+from server.training.pseudo_labels import PseudoLabelConfig, choose, choose_scored
+from server.training.pseudo_telemetry import PseudoCounts, PseudoTelemetry
+from server.training.recipe import Prepared, Recipe, RecipeSetup
+from server.training.samples import LabelledScan, Truth
+from server.training.seen_scenes import SeenScenes
+from server.training.sources import fleet_id
+from server.training.step_module import StepInput
+from server.training.stored_features import StoreConfig, StoredScenes
+from server.training.teacher import Teacher, TeacherConfig
+from server.training.two_streams import TwoStreams
+from shared_models.detectors.batch_input import BatchInput
+from shared_models.errors import InvalidValueError, UpcycleError
+from shared_models.records import SceneFeatures, check
+
+Hybrid = Literal["joined", "class_and_box", "exact_boxes"]
+# Which loss terms an unlabelled scene has. The supplement's Table 4 warns that class losses on imperfect pseudo labels
+# make SECOND-IoU collapse.
+PSEUDO_TERMS = TermSelection(
+    classification="exact_and_background", roi_iou="exact_and_background", points="exact_and_background"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpcyclingConfig:
+    """Settings of UpCycling.
+
+    store: which stored scenes are learned from.
+    unlabelled_ratio: unlabelled scenes for each labelled one; 1 for partial labels, 2 for domain adaptation.
+    unlabelled_weight: of their losses (lambda_u).
+    repeat: how often each labelled frame comes in one epoch.
+    warm_up_steps: until then the unlabelled losses rise from 0 to their weight.
+    hybrid: "joined" takes the teacher's sure boxes and the pasted objects' exact ones; "class_and_box" also learns
+        classes from pseudo labels (reading b of the paper); "exact_boxes" learns boxes from pasted objects only
+        (reading c).
+    terms: loss terms of unlabelled scenes where `hybrid` is "joined".
+    pseudo_labels, teacher, features, bank: settings of these parts.
+    database_min_points: as `DatabaseConfig`, for raw augmentation of the labelled scans.
+    agreement_every: steps between comparisons of the student's own boxes with the teacher's, for telemetry; 0 never.
+    """
+
+    store: StoreConfig = StoreConfig()
+    unlabelled_ratio: int = 1
+    unlabelled_weight: float = 1.0
+    repeat: int = 1
+    warm_up_steps: int = 0
+    hybrid: Hybrid = "joined"
+    terms: TermSelection = PSEUDO_TERMS
+    pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    features: FeatureAugmentationConfig = field(default_factory=FeatureAugmentationConfig)
+    bank: FeatureBankConfig = FeatureBankConfig()
+    database_min_points: int = 5
+    agreement_every: int = 100
+
+    def __post_init__(self) -> None:
+        check.count("UpcyclingConfig", "unlabelled_ratio", self.unlabelled_ratio, 64)
+        check.number("UpcyclingConfig", "unlabelled_weight", self.unlabelled_weight, 0, 1000)
+        check.count("UpcyclingConfig", "repeat", self.repeat, 10_000)
+        check.count("UpcyclingConfig", "warm_up_steps", self.warm_up_steps, 10**9, 0)
+        check.count("UpcyclingConfig", "database_min_points", self.database_min_points, 100_000)
+        check.count("UpcyclingConfig", "agreement_every", self.agreement_every, 10**9, 0)
+        if self.hybrid not in get_args(Hybrid):
+            raise InvalidValueError(
+                f"UpcyclingConfig.hybrid: expected one of {', '.join(get_args(Hybrid))}, got {self.hybrid!r}"
+            )
+
+    @property
+    def selection(self) -> TermSelection:
+        """The loss terms of an unlabelled scene."""
+        if self.hybrid == "class_and_box":
+            return TermSelection()
+        if self.hybrid == "exact_boxes":
+            return replace(TermSelection(), box="exact", direction="exact", roi_box="exact")
+        return self.terms
+
+
+# A stored scene: its number in the store, its features, and the generator of its augmentation.
+Stored = tuple[int, SceneFeatures, np.random.Generator]
+
+
+class Upcycling(Recipe):
+    """Everything behind the cut is trained; the vehicle part keeps every bit."""
+
+    name = "upcycling"
+    config_class = UpcyclingConfig
+    config: UpcyclingConfig
+
+    def __init__(self, setup: RecipeSetup, config: UpcyclingConfig) -> None:
+        super().__init__(setup, config)
+        run, frames, detector = setup.run, setup.labelled, setup.detector
+        freeze_vehicle_part(detector)
+        detector.eval()
+        self._teacher = Teacher(detector, config.teacher)
+        bank = self._build_bank() if config.features.needs_bank else None
+        self._augment_features = compose_features(config.features, FeatureMap.of(detector.config.voxels), bank)
+        database = None
+        if run.augmentation.needs_database:
+            database_config = DatabaseConfig(min_points=config.database_min_points)
+            database = build_database(frames, frames.frame_ids, detector.point_fields, database_config)
+        self._prepare_labelled = PrepareLabelled(frames, compose(run.augmentation, database))
+        self.known_labels: Mapping[str, Truth] = {}
+        self._learn_from(StoredScenes.open(setup.data, detector.backbone_hash, _store_config(setup, config.store)))
+
+    def _build_bank(self) -> FeatureBank:
+        frames, detector = self.setup.labelled, self.setup.detector
+        return build_bank(self._bank_scans(), frames.frame_ids, detector, self.config.bank)
+
+    def _bank_scans(self) -> Iterator[LabelledScan]:
+        """The labelled scans; where objects get the target domain's sizes, so do those that will be pasted."""
+        augmentation, scans = self.setup.run.augmentation, iter(self.setup.labelled)
+        if "statistical_normalisation" not in augmentation.order:
+            return scans
+        resize = StatisticalNormalisation(augmentation.statistical_normalisation)
+        return (resize.apply(scan, np.random.default_rng(0)) for scan in scans)  # draws nothing
+
+    def _learn_from(self, store: StoredScenes) -> None:
+        """Take the scenes of `store`; none of them is seen yet."""
+        setup, config, frames = self.setup, self.config, self.setup.labelled
+        self._store = store
+        self._is_seen = torch.zeros(len(store), dtype=torch.bool)
+        self._streams = TwoStreams(
+            setup,
+            (self._prepare_labelled, len(frames)),
+            (self._prepare_stored, len(store)),
+            config.repeat,
+            config.unlabelled_ratio,
+        )
+        vehicles = [scene.manifest.vehicle_id for scene in store.scenes]
+        self._telemetry = PseudoTelemetry(setup.processes, setup.device, setup.run.loop.log_every, vehicles)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self._streams.steps_per_epoch
+
+    @property
+    def waited_s(self) -> float:
+        return self._streams.waited_s
+
+    def batches(self, steps: range) -> AbstractContextManager[Iterator[Prepared]]:
+        return self._streams.batches(steps)
+
+    def _prepare_stored(self, sample: Sample) -> Stored:
+        try:
+            return sample.index, self._store.features(sample.index), sample.rng()
+        except UpcycleError as error:
+            error.args = (f"stored scene {self._store.scenes[sample.index].scene_id[:12]}: {error}", *error.args[1:])
+            raise
+
+    def compose(self, prepared: Prepared) -> StepInput:
+        labelled, stored = prepared.samples
+        scenes = self._with_pseudo_labels(stored, prepared.step + 1)
+        self._is_seen[list(self._streams.unlabelled_of(prepared.step))] = True
+        device, count, more = self.setup.device, len(labelled), len(scenes)
+        weight = self.config.unlabelled_weight * self._warmth(prepared.step)
+        return StepInput(
+            frame_ids=(*(scan.frame_id for scan in labelled), *(scene.scene_id for scene in scenes)),
+            scans=tuple(torch.from_numpy(scan.points).to(device) for scan in labelled),
+            stored=BatchInput.of([scene.features for scene in scenes]),
+            truths=(*(scan.truth for scan in labelled), *(scene.truth for scene in scenes)),
+            terms=(TermSelection(),) * count + (self.config.selection,) * more,
+            weights=(1 / count,) * count + (weight / more,) * more,
+            seed=(self.setup.run.seed, prepared.step),
+            places=self.places(count, more),
+        )
+
+    @torch.no_grad()
+    def _with_pseudo_labels(self, stored: Sequence[Stored], step: int) -> list[FeatureScan]:
+        """The stored scenes with the teacher's boxes, then augmented; scenes without any box are kept."""
+        device, teacher = self.setup.device, self._teacher.detector
+        features = [scene.to(device) for _, scene, _ in stored]
+        batch = teacher.batch_of(features)
+        found = [choose_scored(candidates, self.config.pseudo_labels) for candidates in teacher.candidates(batch)]
+        scenes = [
+            self._augment_features.apply(
+                FeatureScan(scene_id=self._store.scenes[number].scene_id, features=scene, truth=truth), rng
+            )
+            for (number, _, rng), scene, (truth, _) in zip(stored, features, found, strict=True)
+        ]
+        is_compared = self.config.agreement_every and step % self.config.agreement_every == 0
+        students = self._students_boxes(batch) if is_compared else [None] * len(scenes)
+        for (number, _, _), (truth, scores), scene, student in zip(stored, found, scenes, students, strict=True):
+            self._count(number, truth, scores, scene.truth, student)
+        return scenes
+
+    def _students_boxes(self, batch: BatchInput) -> list[Truth | None]:
+        detector = self.setup.detector
+        detector.eval()  # the loop puts it into training mode again before the step
+        return [choose(candidates, self.config.pseudo_labels) for candidates in detector.candidates(batch)]
+
+    def _count(
+        self, number: int, pseudo: Truth, scores: NDArray[np.float32], augmented: Truth, student: Truth | None
+    ) -> None:
+        """Numbers on a scene's pseudo labels; true labels, where someone gave them, are only compared with."""
+        manifest = self._store.scenes[number].manifest
+        known = self.known_labels.get(manifest.frame_id)
+        quality = LabelQuality() if known is None else label_quality(pseudo, known)
+        boxes = int((~pseudo.is_ignored).sum())
+        shared = 0
+        if student is not None:
+            shared = label_quality(pseudo, student.chosen(~student.is_ignored)).found
+        counts = PseudoCounts(
+            without=int(len(pseudo) == 0),
+            boxes=boxes,
+            ignored=len(pseudo) - boxes,
+            pasted=int(augmented.is_exact.sum()),
+            score=float(scores[~pseudo.is_ignored].sum()),
+            found=quality.found,
+            wrong=quality.wrong,
+            missed=quality.missed,
+            compared=boxes if student is not None else 0,
+            shared=shared,
+        )
+        self._telemetry.add(counts, manifest.vehicle_id)
+
+    def _warmth(self, step: int) -> float:
+        return min(1.0, (step + 1) / self.config.warm_up_steps) if self.config.warm_up_steps else 1.0
+
+    def training_mode(self) -> None:
+        train_server_part(self.setup.detector)
+
+    def after_step(self, step: int) -> Mapping[str, float]:
+        self._teacher.follow(self.setup.detector, step)
+        return {**self._telemetry.numbers(step), "teacher/gap": self._teacher.gap(self.setup.detector)}
+
+    def scenes_seen(self) -> SeenScenes:
+        own = SeenScenes.of(self._store.scenes[number] for number in self._is_seen.nonzero().squeeze(1).tolist())
+        return super().scenes_seen().joined(own)
+
+    def state(self) -> dict[str, Any]:
+        ids = b"".join(bytes.fromhex(scene.scene_id) for scene in self._store.scenes)
+        scenes = torch.frombuffer(bytearray(ids), dtype=torch.uint8).view(-1, 32)
+        return {"teacher": self._teacher.state(), "scenes": scenes, "is_seen": self._is_seen.clone()}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, with the scenes that the run began with: those that came since are another run's."""
+        self._teacher.load_state(state["teacher"])
+        self._learn_from(self._store.only([bytes(row.tolist()).hex() for row in state["scenes"]]))
+        self._is_seen = state["is_seen"].clone()
+
+
+def _store_config(setup: RecipeSetup, config: StoreConfig) -> StoreConfig:
+    """Only the scenes of `data.unlabelled`, where the run file names one and no vehicle."""
+    unlabelled = setup.run.data.unlabelled
+    if config.vehicle_id or unlabelled is None:
+        return config
+    return replace(config, vehicle_id=fleet_id(unlabelled))

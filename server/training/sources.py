@@ -1,0 +1,116 @@
+"""Opening what a run file names as its data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from server.training.frame_cache import FrameCache
+from server.training.labelled_data import LabelledDataConfig, LabelledFrames
+from server.training.source_config import SourceConfig
+from server.training.splits import load_split
+from shared_models.configuration import to_dict
+from shared_models.dataset import Dataset
+from shared_models.datasets import open_dataset
+from shared_models.datasets.simulated import SimulatedDataset
+from shared_models.detectors.anchor_detector import AnchorDetector
+from shared_models.errors import ConfigError
+from shared_models.records import Frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """An opened dataset and the names of those of its frames that are used, in its order."""
+
+    dataset: Dataset
+    frame_ids: tuple[str, ...]
+    config: SourceConfig
+
+
+def open_source(config: SourceConfig, cache: Path | None = None, *, with_labels: bool = True) -> Source:
+    """The frames that `config` names. cache: folder where simulated frames are kept.
+
+    Raises:
+        ConfigError: no frame is left.
+        UnknownNameError, DatasetError: as `open_dataset`, or the manifest is of other frames.
+    """
+    root = Path(config.root) if config.root else None
+    dataset = open_dataset(config.dataset, root, config.split, with_labels=with_labels)
+    if cache is not None and isinstance(dataset, SimulatedDataset):
+        dataset = FrameCache.of_simulated(dataset, cache)
+    frame_ids = dataset.frame_ids
+    if config.manifest:
+        split = load_split(Path(config.manifest))
+        split.require_from(frame_ids)
+        chosen = {"all": frame_ids, "labelled": split.frame_ids, "unlabelled": split.unlabelled(frame_ids)}
+        frame_ids = chosen[config.part]
+    if config.frames and config.frames < len(frame_ids):
+        rows = np.linspace(0, len(frame_ids), config.frames, endpoint=False).astype(int)
+        frame_ids = tuple(frame_ids[row] for row in rows)
+    if not frame_ids:
+        raise ConfigError(f"data: {config.dataset} (split {config.split}, part {config.part}) has no frame; see `data`")
+    if config.shift_z_m:
+        dataset = RaisedDataset(dataset, config.shift_z_m)
+    return Source(dataset=dataset, frame_ids=frame_ids, config=config)
+
+
+def fleet_id(config: SourceConfig) -> str:
+    """Vehicle name of the scenes of these frames: the same frames get the same name."""
+    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()
+    return f"{config.dataset.partition(',')[0]}-fleet-{digest[:10]}"
+
+
+def labelled_frames(source: Source, detector: AnchorDetector) -> LabelledFrames:
+    """The labelled scans of `source` in the detector's classes, point fields and range."""
+    config, range_m = source.config, detector.config.voxels.point_range_m
+    data = LabelledDataConfig(
+        class_names=detector.class_names,
+        renamed=config.renamed,
+        point_fields=detector.point_fields,
+        view=config.view,
+        range_m=tuple(range_m),  # type: ignore[arg-type]
+        min_points=config.min_points,
+        max_length_m=config.max_length_m,
+    )
+    return LabelledFrames(source.dataset, source.frame_ids, data, kept_in_memory=config.in_memory)
+
+
+class RaisedDataset(Dataset):
+    """Another dataset whose LiDAR frame is moved down, so that points and boxes are higher by a constant."""
+
+    def __init__(self, inner: Dataset, shift_m: float) -> None:
+        self._inner, self._shift_m = inner, shift_m
+
+    @classmethod
+    def open(cls, root: Path, split: str = "all") -> RaisedDataset:
+        raise ConfigError("RaisedDataset wraps an opened dataset")
+
+    @property
+    def frame_ids(self) -> tuple[str, ...]:
+        return self._inner.frame_ids
+
+    def frame(self, frame_id: str) -> Frame:
+        return raised(self._inner.frame(frame_id), self._shift_m)
+
+
+def raised(frame: Frame, shift_m: float) -> Frame:
+    """`frame` with points and boxes higher by `shift_m` metres; camera and pose follow."""
+    down = np.eye(4)
+    down[2, 3] = -shift_m
+    points = frame.points.copy()
+    points[:, 2] += np.float32(shift_m)
+    changes: dict[str, Any] = {"points": points}
+    if frame.labels is not None:
+        boxes = frame.labels.boxes.copy()
+        boxes[:, 2] += np.float32(shift_m)
+        changes["labels"] = replace(frame.labels, boxes=boxes)
+    if frame.camera is not None:
+        changes["camera"] = replace(frame.camera, camera_from_lidar=frame.camera.camera_from_lidar @ down)
+    if frame.world_from_lidar is not None:
+        changes["world_from_lidar"] = frame.world_from_lidar @ down
+    return replace(frame, **changes)

@@ -1,0 +1,170 @@
+"""`upcycle experiment`: a grid of runs, filled cell by cell, and its table."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared_models.errors import ConfigError, TrainingDivergedError
+
+if TYPE_CHECKING:
+    from server.training.experiment import Cell, CellResult, ExperimentConfig
+
+app = typer.Typer(
+    help="Run a grid of methods, splits and seeds, and print its table.", no_args_is_help=True, add_completion=False
+)
+
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file (TOML).", show_default=False)]
+DataOption = Annotated[Path, typer.Option(help="Folder of the server's data; runs and results are kept below it.")]
+
+
+@app.command()
+def run(
+    file: FileArgument,
+    data: DataOption = Path("upcycle-data"),
+    share: Annotated[
+        str, typer.Option(help="K/N: only every N-th method, split and seed from the K-th on, for several machines.")
+    ] = "1/1",
+) -> None:
+    """Fill the cells that are not finished, then print the table. Stopped, it goes on where it was.
+
+    Several machines may work on one shared folder: a cell that another one is working on is left to it. Without a
+    shared folder, give each machine its --share and copy the results together.
+    """
+    from server.training.experiment import load_experiment, load_result
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError("an experiment trains each cell in one process: start it without torchrun")
+    config, cells = load_experiment(file)
+    results, has_failed = data / "experiments" / config.name, False
+    for cell in _shared_out(cells, share):
+        with _claimed(results, cell) as is_ours:
+            if load_result(results, cell) is not None:
+                continue
+            if not is_ours:
+                print(f"{cell.name}: another process is working on it")
+                continue
+            has_failed |= not _fill_or_say(cell, cells, data, results)
+    _print_table(config, _finished(cells, results), len(cells))
+    if has_failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(file: FileArgument, data: DataOption = Path("upcycle-data")) -> None:
+    """Print the table of what is finished."""
+    from server.training.experiment import load_experiment
+
+    config, cells = load_experiment(file)
+    _print_table(config, _finished(cells, data / "experiments" / config.name), len(cells))
+
+
+def _fill_or_say(cell: Cell, cells: tuple[Cell, ...], data: Path, results: Path) -> bool:
+    """False where the cell's training diverged, which says nothing about the others."""
+    try:
+        _fill(cell, cells, data, results)
+    except TrainingDivergedError as error:
+        Console(stderr=True).print(f"{cell.name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        return False
+    return True
+
+
+def _fill(cell: Cell, cells: tuple[Cell, ...], data: Path, results: Path) -> None:
+    from server.repositories.run_log import hash_run_file
+    from server.training.experiment import CellResult, load_result, save_result
+    from server.training.run_config import run_text
+    from server.training.run_folder import RunFolder
+    from shared_models.checkpoints import read_manifest
+    from shared_models.configuration import to_dict
+    from upcycle import training_session
+    from upcycle.train import StepProgress
+
+    checkpoint = ""
+    if cell.parent:
+        parent = load_result(results, next(other for other in cells if other.name == cell.parent))
+        if parent is None:
+            print(f"{cell.name}: waits for {cell.parent}")
+            return
+        checkpoint = parent.checkpoint
+    config = cell.run(checkpoint)
+    print(f"{cell.name}: training", flush=True)
+    started_s = time.monotonic()
+    with StepProgress(cell.name) as progress:
+        outcome = training_session.train(config, data, progress, announce=progress.say)
+    if outcome.state != "finished":
+        raise typer.Exit(130)
+    folder = RunFolder.of(data, config)
+    last = folder.checkpoint(outcome.step)
+    result = CellResult(
+        cell=cell.name,
+        method=cell.method,
+        split=cell.split,
+        seed=cell.seed,
+        run_id=folder.run_id,
+        run_file=to_dict(config),
+        run_file_sha256=hash_run_file(run_text(config)),
+        checkpoint=str(last),
+        model_sha256=read_manifest(last).model_sha256,
+        seconds=round(time.monotonic() - started_s, 1),
+        numbers=training_session.last_numbers(data, folder.run_id),
+    )
+    save_result(results, result)
+
+
+def _shared_out(cells: tuple[Cell, ...], share: str) -> list[Cell]:
+    """The cells of one machine. Cells that start from another stay with it: they have its split and seed."""
+    own, _, count = share.partition("/")
+    if not (own.isdigit() and count.isdigit() and 1 <= int(own) <= int(count)):
+        raise ConfigError(f"--share: expected K/N with 1 <= K <= N, got {share!r}")
+    groups = list(dict.fromkeys((cell.split, cell.seed) for cell in cells))
+    chosen = set(groups[int(own) - 1 :: int(count)])
+    return [cell for cell in cells if (cell.split, cell.seed) in chosen]
+
+
+@contextmanager
+def _claimed(results: Path, cell: Cell) -> Iterator[bool]:
+    """Hold a cell against other processes while the block runs; False where one holds it already."""
+    from server.training.experiment import result_path
+
+    path = result_path(results, cell.name).with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _finished(cells: tuple[Cell, ...], results: Path) -> list[CellResult]:
+    from server.training.experiment import load_result
+
+    found = [load_result(results, cell) for cell in cells]
+    return [result for result in found if result is not None]
+
+
+def _print_table(config: ExperimentConfig, results: list[CellResult], count: int) -> None:
+    from server.training.experiment import summary
+
+    title = f"{config.name}: {len(results)} of {count} cells; mean ± {config.confidence:.0%} interval (cells)"
+    table = Table(title=title)
+    table.add_column("method")
+    for metric in config.metrics:
+        table.add_column(metric, justify="right", overflow="fold")
+    for method, estimates in summary(results, config).items():
+        shown = [str(estimates[metric]) if metric in estimates else "-" for metric in config.metrics]
+        table.add_row(method, *shown)
+    Console().print(table)

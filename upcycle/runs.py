@@ -1,0 +1,127 @@
+"""`upcycle runs`: list, look at and compare training runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from server.repositories.run_log import RunLog, RunRecord
+
+app = typer.Typer(help="List, look at and compare training runs.", no_args_is_help=True, add_completion=False)
+
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the server's data.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+RunArgument = Annotated[str, typer.Argument(help="Run id, or its beginning.", show_default=False)]
+DEFAULT_DATA = Path("upcycle-data")
+
+
+@app.command(name="ls")
+def list_runs(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
+    """List runs in the order they were begun."""
+    with _opened(data) as log:
+        rows = [_row(record) for record in log.runs()]
+    if as_json:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    table = Table()
+    for heading in ("run", "recipe", "seed", "state", "step", "begun"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        step = f"{row['step']:,} of {row['total_steps']:,}"
+        table.add_row(escape(row["run_id"]), row["recipe"], str(row["seed"]), row["state"], step, row["created_at"])
+    Console().print(table)
+
+
+@app.command()
+def show(run: RunArgument, data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
+    """Show one run: state, last numbers, evaluations, and its complete run file."""
+    with _opened(data) as log:
+        record = log.run(run)
+        last = _last_numbers(log, record.run_id)
+        evaluations = [json.loads(found.report) | {"step": found.step} for found in log.evaluations(record.run_id)]
+    shown = {"run": _row(record), "last": last, "evaluations": evaluations, "run_file": json.loads(record.run_file)}
+    if as_json:
+        print(json.dumps(shown))
+        return
+    for key, value in shown["run"].items():
+        print(f"{key:<20} {value}")
+    for name, (step, value) in last.items():
+        print(f"  {name:<44} {value:12.4f}  at step {step}")
+    print(record.run_file, end="")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Run ids, or their beginnings.", show_default=False)],
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """Put runs side by side: what differs in their run files, and the last value of each number that they share."""
+    with _opened(data) as log:
+        records = [log.run(run) for run in runs]
+        numbers = [_last_numbers(log, record.run_id) for record in records]
+    settings = [flat(json.loads(record.run_file)) for record in records]
+    keys = sorted({key for own in settings for key in own})
+    rows = [(key, [own.get(key) for own in settings]) for key in keys]
+    differing = [(key, values) for key, values in rows if any(value != values[0] for value in values)]
+    shared = [name for name in numbers[0] if all(name in own for own in numbers)]
+    if as_json:
+        ids = [record.run_id for record in records]
+        values = {name: [own[name][1] for own in numbers] for name in shared}
+        print(json.dumps({"runs": ids, "differ": dict(differing), "last": values}))
+        return
+    table = Table()
+    table.add_column("")
+    for record in records:
+        table.add_column(escape(record.run_id), overflow="fold", justify="right")
+    for key, found in differing:
+        table.add_row(escape(key), *(escape(str(value)) for value in found))
+    table.add_section()
+    for name in shared:
+        table.add_row(escape(name), *(f"{own[name][1]:.4f}" for own in numbers))
+    Console().print(table)
+
+
+def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        found.update(inner)
+    return found
+
+
+def _last_numbers(log: RunLog, run_id: str) -> dict[str, tuple[int, float]]:
+    return {scalar.name: (scalar.step, scalar.value) for scalar in log.scalars(run_id)}
+
+
+def _row(record: RunRecord) -> dict[str, Any]:
+    state = "stopped?" if record.is_silent(time.time_ns()) else record.state
+    created_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created_at_ns / 1e9))
+    return {
+        "run_id": record.run_id, "name": record.name, "recipe": record.recipe, "seed": record.seed, "state": state,
+        "step": record.step, "total_steps": record.total_steps, "created_at": created_at, "message": record.message,
+        "folder": record.folder, "run_file_sha256": record.run_file_sha256, "code_version": record.code_version,
+    }  # fmt: skip
+
+
+@contextmanager
+def _opened(data: Path) -> Iterator[RunLog]:
+    from server.repositories.archive import open_run_log
+
+    log = open_run_log(data)
+    try:
+        yield log
+    finally:
+        log.close()
