@@ -17,7 +17,9 @@ from protos.v1 import delivery_pb2_grpc, ingest_pb2_grpc
 from server.ingest.config import IngestConfig
 from server.ingest.intake import Intake
 from server.ingest.server import IngestServer, Listen
+from server.ingest.tls import TlsFolder
 from server.repositories.archive import SceneArchive, open_archive
+from server.repositories.pseudonym import Pseudonyms
 from shared_models.records import EncodedScene, SceneManifest
 from vehicle_client.outbox import Outbox
 
@@ -99,7 +101,10 @@ class LoopbackServer:
         model: Path | None = None,
         config: IngestConfig | None = None,
         change: Callable[[SceneArchive], SceneArchive] = lambda archive: archive,
+        tls: TlsFolder | None = None,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
+        self._tls, self._pseudonyms = tls, pseudonyms
         self.archive = change(open_archive(data, is_new_allowed=True))
         self._policy, self._check, self._config = policy or make_policy(), check_payload, config
         self._loop, self._model, self.port = asyncio.new_event_loop(), model, port
@@ -159,9 +164,15 @@ class LoopbackServer:
 
     async def _start(self) -> None:
         intake = Intake(
-            self._policy, self.archive.store, self.archive.catalogue, self._config, check_payload=self._check
+            self._policy,
+            self.archive.store,
+            self.archive.catalogue,
+            self._config,
+            check_payload=self._check,
+            pseudonyms=self._pseudonyms,
         )
-        self._server = IngestServer(intake, Listen(port=self.port), self._model)
+        listen = Listen(port=self.port, is_encrypted=self._tls is not None)
+        self._server = IngestServer(intake, listen, self._model, self._tls)
         self.port = await self._server.start()
 
     def _wait(self, work: Any) -> Any:

@@ -42,6 +42,11 @@ COMMANDS = {
         help="Run a grid of methods, splits and seeds, and print its table.",
         extra="server",
     ),
+    "analyse": Entry(
+        target="upcycle.analyse:app",
+        help="Measure how far augmented features are from features of augmented points.",
+        extra="plot",
+    ),
     "parity": Entry(
         target="upcycle.parity:app",
         help="Compare this build's detector with reference outputs, stage by stage.",

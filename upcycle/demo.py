@@ -99,6 +99,7 @@ def _results(fleet: Fleet, reports: list[dict[str, Any]], detector: Any, console
     import torch
 
     from server.repositories.archive import open_archive
+    from server.repositories.pseudonym import open_pseudonyms
     from upcycle.demo_compare import compare_all, summarise
 
     torch.set_num_threads(THREADS)
@@ -107,11 +108,11 @@ def _results(fleet: Fleet, reports: list[dict[str, Any]], detector: Any, console
         for report in reports
         for frame in report["frames"]
     }
-    archive = open_archive(fleet.server_data)
+    archive, pseudonyms = open_archive(fleet.server_data), open_pseudonyms(fleet.server_data)
     try:
         comparisons = []
         with console.status("the server decodes what it stored and runs the heads") as status:
-            for number, comparison in enumerate(compare_all(archive, detector, files, WORKERS), 1):
+            for number, comparison in enumerate(compare_all(archive, detector, files, WORKERS, pseudonyms), 1):
                 comparisons.append(comparison)
                 status.update(f"the server decodes what it stored and runs the heads: {number} scenes")
     finally:

@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from server.repositories.archive import SceneArchive
+from server.repositories.pseudonym import Pseudonyms
 from server.repositories.repository import StoredScene
 from shared_models import codecs
 from shared_models.detector import Detector
@@ -46,18 +47,25 @@ class SceneComparison:
 
 
 def compare_all(
-    archive: SceneArchive, detector: Detector, detection_files: Mapping[tuple[str, str], Path], workers: int
+    archive: SceneArchive,
+    detector: Detector,
+    detection_files: Mapping[tuple[str, str], Path],
+    workers: int,
+    pseudonyms: Pseudonyms | None = None,
 ) -> Iterator[SceneComparison]:
     """Every stored scene, decoded and run through the heads.
 
     detection_files: (vehicle id, frame id) -> the vehicle's own detections.
+    pseudonyms: what the server calls the vehicles; None: by their plain ids.
     workers: scenes at once, each on one thread, so that the heads add up in the same order as on a one-thread vehicle.
     """
 
     def compare(stored: StoredScene) -> SceneComparison:
-        manifest = stored.manifest
-        own = load_detections(detection_files[manifest.vehicle_id, manifest.frame_id])
-        return _compare_scene(archive, detector, stored, own)
+        vehicle_id = stored.manifest.vehicle_id
+        if pseudonyms is not None:
+            vehicle_id = pseudonyms.find(vehicle_id, stored.stored_at_ns, sorted({name for name, _ in detection_files}))
+        own = load_detections(detection_files[vehicle_id, stored.manifest.frame_id])
+        return replace(_compare_scene(archive, detector, stored, own), vehicle_id=vehicle_id)
 
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(compare, archive.catalogue.scenes())

@@ -93,6 +93,29 @@ def compare(
     Console().print(table)
 
 
+@app.command()
+def affected(
+    vehicle: Annotated[str, typer.Option(metavar="TAG", help="A vehicle's tag, as in `upcycle server ls`.")] = "",
+    scene: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="A stored scene's id, or its beginning; several times.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """List checkpoints and saved states that learned from a vehicle's scenes, or from single scenes."""
+    from server.training.seen_scenes import checkpoints_that_saw
+
+    found = checkpoints_that_saw(data, vehicle=vehicle, scene_ids=scene or ())
+    if as_json:
+        for each in found:
+            print(json.dumps({"run_id": each.run_id, "path": str(each.path), "scenes": each.scenes}))
+        return
+    for each in found:
+        seen = "no record of its scenes" if each.scenes is None else f"{each.scenes} scenes"
+        print(f"{each.path}  {seen}")
+    print(f"{len(found)} affected", flush=True)
+
+
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested tables as dotted keys."""
     found: dict[str, Any] = {}

@@ -24,9 +24,10 @@ class MemorySceneCatalogue(SceneCatalogue):
         self._scenes: dict[str, StoredScene] = {}
         self._lock = threading.Lock()
 
-    def add(self, manifest: SceneManifest, stored_at_ns: int) -> StoredScene:
+    def add(self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None) -> StoredScene:
+        made = StoredScene(manifest=manifest, stored_at_ns=stored_at_ns, scene_id=scene_id or manifest.scene_id)
         with self._lock:
-            return self._scenes.setdefault(manifest.scene_id, StoredScene(manifest=manifest, stored_at_ns=stored_at_ns))
+            return self._scenes.setdefault(made.scene_id, made)
 
     def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
         with self._lock:

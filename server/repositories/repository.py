@@ -14,16 +14,14 @@ from shared_models.records import SceneManifest
 class StoredScene:
     """One scene in the catalogue.
 
+    manifest: as the vehicle sent it, except that `vehicle_id` may be a pseudonym (`server.repositories.pseudonym`).
     stored_at_ns: nanoseconds since the epoch, the server's clock, when it was made durable.
+    scene_id: the one that follows from the manifest that the vehicle sent.
     """
 
     manifest: SceneManifest
     stored_at_ns: int
-
-    @property
-    def scene_id(self) -> str:
-        """As in the manifest."""
-        return self.manifest.scene_id
+    scene_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +46,7 @@ class CatalogueCounts:
 class VehicleSummary:
     """What is stored of one vehicle.
 
-    vehicle_id: its plain name; `server.repositories.pseudonym.vehicle_tag` is for people.
+    vehicle_id: its name in the catalogue; `server.repositories.pseudonym.vehicle_tag` is for people.
     scenes, payload_bytes: number of its scenes, and the sum of their payloads in bytes.
     last_stored_at_ns: nanoseconds since the epoch, when its newest scene was made durable.
     codecs, backbone_hashes: those that its scenes have, sorted.
@@ -66,8 +64,10 @@ class SceneCatalogue(ABC):
     """Stored scenes; safe to use from several threads. Each call raises StorageError where the database fails."""
 
     @abstractmethod
-    def add(self, manifest: SceneManifest, stored_at_ns: int) -> StoredScene:
+    def add(self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None) -> StoredScene:
         """Remember a scene durably; what is already there stays as it is and is returned.
+
+        scene_id: the vehicle's, where `manifest` holds a pseudonym from which it no longer follows.
 
         Raises:
             StorageFullError: no space for the row.

@@ -40,15 +40,16 @@ class SqliteSceneCatalogue(SceneCatalogue):
         self.path = path
         self._file = SqliteFile(path, busy_timeout_s, is_read_only)
 
-    def add(self, manifest: SceneManifest, stored_at_ns: int | None = None) -> StoredScene:
+    def add(self, manifest: SceneManifest, stored_at_ns: int | None = None, scene_id: str | None = None) -> StoredScene:
+        scene_id = scene_id or manifest.scene_id
         row = {each.name: getattr(manifest, each.name) for each in fields(manifest)}
-        row |= {"scene_id": manifest.scene_id, "stored_at_ns": time.time_ns() if stored_at_ns is None else stored_at_ns}
+        row |= {"scene_id": scene_id, "stored_at_ns": time.time_ns() if stored_at_ns is None else stored_at_ns}
         try:
             with self._file.transaction(database_errors.IntegrityError) as connection:
                 connection.execute(insert(scenes).values(row))
         except database_errors.IntegrityError:
-            return self.find([manifest.scene_id])[manifest.scene_id]
-        return StoredScene(manifest=manifest, stored_at_ns=row["stored_at_ns"])
+            return self.find([scene_id])[scene_id]
+        return StoredScene(manifest=manifest, stored_at_ns=row["stored_at_ns"], scene_id=scene_id)
 
     def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
         found: dict[str, StoredScene] = {}
@@ -119,4 +120,4 @@ def _select() -> Select[Any]:
 
 def _stored_scene(row: Row[Any]) -> StoredScene:
     manifest = SceneManifest(**{column.name: getattr(row, column.name) for column in _MANIFEST_COLUMNS})
-    return StoredScene(manifest=manifest, stored_at_ns=row.stored_at_ns)
+    return StoredScene(manifest=manifest, stored_at_ns=row.stored_at_ns, scene_id=row.scene_id)

@@ -26,10 +26,14 @@ def has_frozen_vehicle_part(detector: Detector) -> bool:
 
 
 def train_server_part(detector: Detector) -> None:
-    """Training mode behind the cut only: batch norms before it keep their statistics to the last bit."""
+    """Training mode behind the cut only: batch norms before it keep their statistics to the last bit.
+
+    Scans are voxelised as on a vehicle as well, which takes more voxels than training does.
+    """
     detector.train()
     for module in vehicle_modules(detector):
         module.eval()
+    detector.training = False  # the detector's own flag is for what comes before its modules; theirs stay
 
 
 def vehicle_modules(detector: Detector) -> Iterator[nn.Module]:

@@ -21,6 +21,7 @@ from server.training.precision import autocast, resolve
 from server.training.recipe import Recipe
 from server.training.run_folder import RunFolder
 from server.training.saved_state import load_state, save_state
+from server.training.seen_scenes import read_seen
 from server.training.shared_norm import share_batch_norm
 from server.training.step_module import StepInput, StepModule
 from shared_models import checkpoints
@@ -189,6 +190,7 @@ class TrainingLoop:
                 "schedule": self._schedule.state_dict(),
                 "recipe": self._recipe.state(),
             }
+            self._recipe.scenes_seen().write(self._folder.state)
             save_state(self._folder.state, self.step, state)
             if self.journal is not None:
                 self.journal.flush()
@@ -196,10 +198,12 @@ class TrainingLoop:
 
     def _make_checkpoint(self) -> None:
         folder = self._folder.checkpoint(self.step)
-        if self._processes.is_first and not folder.exists():  # a resumed run makes the same again
-            checkpoints.save(
-                self._recipe.setup.detector, folder, is_trained=True, note=f"{self._folder.run_id}, step {self.step}"
-            )
+        if self._processes.is_first:
+            if not folder.exists():  # a resumed run makes the same again
+                note = f"{self._folder.run_id}, step {self.step}"
+                checkpoints.save(self._recipe.setup.detector, folder, is_trained=True, note=note)
+            if read_seen(folder) is None:
+                self._recipe.scenes_seen().write(folder)
         self._processes.wait()
 
     def _run_evaluation(self) -> None:

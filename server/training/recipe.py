@@ -60,6 +60,8 @@ class Recipe(ABC):
     def __init__(self, setup: RecipeSetup, config: Any) -> None:
         self.setup = setup
         self.config = config
+        checkpoint = setup.run.detector.checkpoint
+        self._seen_before = (read_seen(Path(checkpoint)) if checkpoint else None) or SeenScenes()
 
     @property
     @abstractmethod
@@ -102,8 +104,7 @@ class Recipe(ABC):
 
     def scenes_seen(self) -> SeenScenes:
         """Stored scenes that the present weights have learned from; by default those of the first weights."""
-        checkpoint = self.setup.run.detector.checkpoint
-        return (read_seen(Path(checkpoint)) if checkpoint else None) or SeenScenes()
+        return self._seen_before
 
     def state(self) -> dict[str, Any]:
         """What must be kept to go on later: tensors and plain values."""

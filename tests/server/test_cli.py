@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from protos.policy import Policy
 from server.cli import app
 from server.repositories.archive import open_archive
+from server.repositories.pseudonym import open_pseudonyms
 from shared_models import checkpoints, codecs, detectors
 from shared_models.errors import CheckpointError, ConfigError, InvalidValueError, NotFoundError
 from shared_models.records import GridFeatures, SceneFeatures, SetFeatures
@@ -97,6 +99,8 @@ def test_folder_without_data(tmp_path: Path) -> None:
         (("--any-backbone", "--backbone-hash", BACKBONE), ConfigError, "--any-backbone"),
         (("--backbone-hash", "XYZ"), InvalidValueError, "64 lower-case"),
         (("--any-backbone", "--host", "0.0.0.0"), ConfigError, "--insecure-public"),
+        (("--any-backbone", "--host", "0.0.0.0", "--insecure-public", "--tls", "pki"), ConfigError, "one of them"),
+        (("--any-backbone", "--tls", "nowhere"), ConfigError, "nowhere/key.pem"),
         (("--any-backbone", "--codec", "int3"), ConfigError, "int3"),
         (("--checkpoint", "nowhere/model.safetensors"), CheckpointError, "no such checkpoint"),
         (("--checkpoint", "nowhere.pth"), CheckpointError, "no such checkpoint"),
@@ -117,7 +121,7 @@ def test_serve_accepts_the_backbone_of_a_checkpoint(kind: str, tmp_path: Path, m
     path = {"folder": tmp_path / "model", "pth": tmp_path / "a.pth"}.get(kind, tmp_path / "model" / kind)
     policies = []
 
-    async def note(_data: object, _listen: object, policy: Policy, _model: object) -> None:
+    async def note(_data: object, _listen: object, policy: Policy, _model: object, _tls: object) -> None:
         policies.append(policy)
 
     monkeypatch.setattr("server.cli._serve", note)
@@ -130,3 +134,39 @@ def test_serve_refuses_a_damaged_checkpoint(tmp_path: Path) -> None:
     result = run("serve", "--checkpoint", str(tmp_path / "a.pth"))
     assert isinstance(result.exception, CheckpointError)
     assert "a.pth" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_warned"),
+    [
+        (("--host", "0.0.0.0", "--insecure-public"), True),
+        (("--host", "0.0.0.0", "--tls", "pki"), False),
+        ((), False),
+    ],
+)
+def test_serve_without_tls_is_loud(options: tuple[str, ...], is_warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr("server.cli._serve", nothing)
+    result = run("serve", "--any-backbone", *options)
+    assert result.exit_code == 0, result.output
+    assert ("INSECURE" in result.stderr) == is_warned
+
+
+def test_tags_of_a_vehicle(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UPCYCLE_PSEUDONYM_KEY", raising=False)
+    assert isinstance(run("tags", "car-1", "--data", str(data)).exception, NotFoundError)
+    pseudonyms = open_pseudonyms(data, is_new_allowed=True)
+    archive = open_archive(data, is_new_allowed=True)
+    scene, now_ns = make_scene(8), time.time_ns()
+    named = replace(scene.manifest, vehicle_id=pseudonyms.stored_name("car-1", now_ns))
+    archive.catalogue.add(named, now_ns, scene.manifest.scene_id)
+    archive.close()
+    rows = [json.loads(line) for line in run("tags", "car-1", "--data", str(data), "--json").stdout.splitlines()]
+    listed = [json.loads(line) for line in run("ls", "--data", str(data), "--json").stdout.splitlines()]
+    assert len({row["tag"] for row in rows}) == 13
+    assert listed[-1]["vehicle"] in {row["tag"] for row in rows[:2]}  # the second where midnight came in between
+    assert listed[-1]["scene_id"] == scene.manifest.scene_id
+    assert "car-1" not in json.dumps(listed)
+    assert run("tags", "car-1", "--data", str(data), "--periods", "1").stdout.startswith(rows[0]["tag"])

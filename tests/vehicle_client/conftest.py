@@ -80,9 +80,11 @@ class ListSink:
 
     def __init__(self) -> None:
         self.scenes: list[EncodedScene] = []
+        self.priorities: list[int] = []
 
-    def put(self, scene: EncodedScene) -> bool:
+    def put(self, scene: EncodedScene, priority: int = 0) -> bool:
         self.scenes.append(scene)
+        self.priorities.append(priority)
         return True
 
 
@@ -124,14 +126,16 @@ class FakeUploader:
     accepted = frozenset(codecs.CODECS)
     max_payload = 64 << 20
 
-    def __init__(self, target, identity, config) -> None:
-        type(self).identity = identity
+    def __init__(self, target, identity, config, gate=None, tls=None) -> None:
+        type(self).identity, type(self).tls = identity, tls
+        self.terms: ServerTerms | None = None
 
     def handshake(self) -> ServerTerms:
         if self.handshake_error is not None:
             raise self.handshake_error
         policy = Policy(backbone_hashes=None, codecs=self.accepted, limits=Limits(max_payload_bytes=self.max_payload))
-        return ServerTerms(protocol_version=1, policy=policy)
+        self.terms = ServerTerms(protocol_version=1, policy=policy)
+        return self.terms
 
     def in_background(self, outbox: Outbox) -> FakeBackground:
         return FakeBackground(self, outbox)

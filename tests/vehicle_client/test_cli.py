@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from shared_models.errors import ConfigError, NotFoundError, UnknownNameError
+from shared_models.errors import (
+    ConfigError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnknownNameError,
+)
+from tests.fleet_pki import DAY, Fleet, now
 from vehicle_client import weights
 from vehicle_client.cli import app, host_name, replay_config
 from vehicle_client.weights import LoadedDetector
@@ -144,3 +151,70 @@ def test_health(replay):
     replay("--vehicle-id", "car-1")
     assert CliRunner().invoke(app, ["health", "--state", "state/car-1"]).exit_code == 0
     assert CliRunner().invoke(app, ["health", "--state", "state/car-1", "--max-age", "-1"]).exit_code == 1
+
+
+def test_frames_are_selected_and_the_link_is_counted(replay, uploader):
+    result = replay(
+        "--select", "every,n=2,scenes_per_day=1", "--link", "cellular,daily_bytes=5000000", "--codec", "auto"
+    )
+    assert result.exit_code == 0, result.output
+    assert [scene.manifest.codec for scene in uploader.received] == ["float16"]
+    assert "1 frames selected (every: one of 2 frames)" in result.output
+    assert "1 frames not selected (every: one of 2 frames)" in result.output
+    assert "1 frames not selected (budget: 1 scenes per day)" in result.output
+    assert "cellular: 0.0 MB sent today, 5.0 MB left today" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--select", "best"), "unknown selection 'best'"),
+        (("--link", "lte"), "expected cellular, wifi, ethernet"),
+        (("--bandwidth", "missing.toml"), "cannot be read"),
+        (("--codec", "auto"), "codec auto: it stands alone and needs a link"),
+    ],
+)
+def test_wrong_selections_and_links_are_refused(replay, options, message):
+    assert message in str(replay(*options).exception)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path / "pki", "vehicle/car-1")
+
+
+def test_a_certificate_names_the_vehicle(replay, uploader, fleet: Fleet, tmp_path: Path):
+    folder = fleet.authority.folder / "vehicle/car-1"
+    assert replay("--tls", str(folder)).exit_code == 0
+    assert uploader.received[-1].manifest.vehicle_id == "car-1"
+    assert uploader.tls == fleet.files("vehicle/car-1")
+    assert (tmp_path / "state/car-1").is_dir()
+    three = ("--ca", str(folder / "ca.pem"), "--cert", str(folder / "cert.pem"), "--key", str(folder / "key.pem"))
+    assert replay("--vehicle-id", "car-1", *three).exit_code == 0
+    assert uploader.tls == fleet.files("vehicle/car-1")
+
+
+def test_without_a_certificate_nothing_is_encrypted(replay, uploader):
+    assert replay().exit_code == 0
+    assert uploader.tls is None
+
+
+def test_certificates_that_end_the_drive_before_it_starts(replay, fleet: Fleet, tmp_path: Path):
+    fleet.issue("vehicle/old", at=now() - 9 * DAY, days=8)
+    for options, error in (
+        (("--tls", str(fleet.authority.folder / "vehicle/old")), UnauthenticatedError),
+        (("--tls", str(fleet.authority.folder / "vehicle/car-1"), "--vehicle-id", "car-2"), PermissionDeniedError),
+        (("--tls", str(tmp_path / "nowhere")), ConfigError),
+        (("--cert", "x.pem"), ConfigError),
+    ):
+        assert isinstance(replay(*options).exception, error), options
+
+
+def test_health_of_a_certificate(replay, fleet: Fleet):
+    replay("--vehicle-id", "car-1")
+    folder = fleet.authority.folder / "vehicle"
+    fleet.issue("vehicle/old", at=now() - 9 * DAY, days=8)
+    health = ["health", "--state", "state/car-1", "--tls"]
+    result = CliRunner().invoke(app, [*health, str(folder / "car-1")])
+    assert (result.exit_code, "certificate valid for 10 more days" in result.stdout) == (0, True)
+    assert isinstance(CliRunner().invoke(app, [*health, str(folder / "old")]).exception, UnauthenticatedError)

@@ -14,7 +14,9 @@ from shared_models.records import EncodedScene, Frame, SceneFeatures
 from vehicle_client.detection_files import load_detections
 from vehicle_client.extractor import Extractor
 from vehicle_client.pipeline import Pipeline, PipelineConfig
-from vehicle_client.report import FrameReport, RejectedFrame
+from vehicle_client.report import DriveLog, FrameReport, RejectedFrame
+from vehicle_client.selections import parse, selection_of
+from vehicle_client.selector import Selector
 from vehicle_client.sensors.replay import ReplaySensor
 
 
@@ -97,7 +99,7 @@ def test_a_frame_that_does_not_suit_the_detector_is_rejected(detector, sink, lis
 
 def test_a_full_outbox_stops_the_drive(detector, list_dataset):
     class FullSink:
-        def put(self, scene: EncodedScene) -> bool:
+        def put(self, scene: EncodedScene, priority: int = 0) -> bool:
             raise StorageFullError("outbox: no space left")
 
     with pytest.raises(StorageFullError):
@@ -124,3 +126,55 @@ def test_an_empty_scan_is_sent(detector, sink):
 def test_a_wrong_configuration_is_refused_before_the_drive(detector, sink, wrong, error):
     with pytest.raises(error):
         Pipeline(Extractor(detector), sink, PipelineConfig(**wrong))
+
+
+def selecting(given: str, tmp_path: Path) -> Selector[FrameReport]:
+    mapping = parse((given,))
+    assert mapping is not None
+    selection, config = selection_of(mapping)
+    return Selector(selection, config, tmp_path / "selection.json", mapping, lambda: 1e9)
+
+
+def test_only_selected_frames_are_encoded_and_the_others_say_why(detector, sink, list_dataset, tmp_path: Path):
+    with selecting("every,n=3", tmp_path) as selector:
+        pipeline = Pipeline(Extractor(detector), sink, PipelineConfig(codecs=("float32", "int8")), selector)
+        reports = list(pipeline.run(ReplaySensor(list_dataset(7)).readings()))
+    assert [s.manifest.frame_id for s in sink.scenes] == ["0", "0", "3", "3", "6", "6"]
+    assert [r.not_selected for r in reports] == [None, *["every: one of 3 frames"] * 2] * 2 + [None]
+    assert [len(r.scenes) for r in reports] == [2, 0, 0, 2, 0, 0, 2]
+    assert reports[0].selected_by == "every: one of 3 frames"
+    log = DriveLog(reports)
+    assert (log.used, log.selected, log.not_selected) == (7, 3, {"every: one of 3 frames": 4})
+
+
+def test_a_held_frame_comes_after_the_ones_it_was_compared_with(detector, sink, list_dataset, tmp_path: Path):
+    given = "uncertainty,measure=boxes,low=0.0,high=1.0,boxes=1,window_frames=4"
+    with selecting(given, tmp_path) as selector:
+        pipeline = Pipeline(Extractor(detector), sink, PipelineConfig(), selector)
+        reports = list(pipeline.run(ReplaySensor(list_dataset(6, broken=(1,))).readings()))
+    assert sorted(r.frame_id for r in reports) == ["0", "1", "2", "3", "4", "5"]
+    cells = {r.frame_id: r.cells for r in reports if isinstance(r, FrameReport)}
+    best = max(("0", "2", "3", "4"), key=lambda frame_id: cells[frame_id])
+    assert [s.manifest.frame_id for s in sink.scenes] == [best, "5"]
+    assert reports[-1].frame_id == "5"
+    assert sink.priorities == [3, 3]  # boxes / (boxes + 1) > 3/4
+
+
+def test_the_budget_counts_what_was_really_encoded(detector, sink, list_dataset, tmp_path: Path):
+    Pipeline(Extractor(detector), sink, PipelineConfig()).process(list_dataset(1).frame("0"))
+    size = sink.scenes.pop().manifest.payload_bytes
+    with selecting(f"every,n=1,bytes_per_day={3 * size + size // 2}", tmp_path) as selector:
+        pipeline = Pipeline(Extractor(detector), sink, PipelineConfig(), selector)
+        reports = list(pipeline.run(ReplaySensor(list_dataset(6)).readings()))
+        spent = selector.report()["bytes_this_day"]
+    assert len(sink.scenes) == 3
+    assert spent == sum(scene.manifest.payload_bytes for scene in sink.scenes)
+    assert reports[-1].not_selected == f"budget: {3 * size + size // 2} bytes per day"
+
+
+def test_the_codec_may_be_chosen_for_each_frame(detector, sink, list_dataset):
+    names = iter(["float16", "int8", "int4"])
+    pipeline = Pipeline(Extractor(detector), sink, PipelineConfig(), choose_codec=lambda: next(names))
+    reports = list(pipeline.run(ReplaySensor(list_dataset(3)).readings()))
+    assert [s.manifest.codec for s in sink.scenes] == ["float16", "int8", "int4"]
+    assert [r.scenes[0].codec for r in reports] == ["float16", "int8", "int4"]

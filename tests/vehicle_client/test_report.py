@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,14 @@ def test_memory_is_that_of_a_python_process():
 def test_a_report_that_cannot_be_written_is_named(tmp_path: Path):
     with pytest.raises(StorageError, match="cannot be written"):
         write_report(tmp_path, {})
+
+
+def test_selected_frames_are_counted_by_rule():
+    chosen = replace(frame(0), selected_by="every: one of 2 frames", score=0.5)
+    left_out = replace(frame(1), scenes=(), not_selected="budget: 1 scenes per hour")
+    report = drive_report({}, DriveLog([chosen, left_out, left_out]))
+    assert (report["frames_used"], report["frames_selected"]) == (3, 1)
+    assert report["selected_by"] == {"every: one of 2 frames": 1}
+    assert report["not_selected"] == {"budget: 1 scenes per hour": 2}
+    assert [each["score"] for each in report["frames"]] == [0.5, None, None]
+    assert drive_report({}, DriveLog([frame(0)]))["frames_selected"] == 1

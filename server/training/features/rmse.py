@@ -7,6 +7,7 @@ scene's points P. Its order is flip > rotation > ground-truth sampling. Over whi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +29,7 @@ from server.training.ground_truth_database import GroundTruthDatabase
 from server.training.samples import LabelledScan
 from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.errors import ConfigError, InvalidValueError, UnknownNameError
-from shared_models.records import GridFeatures, SetFeatures, check
+from shared_models.records import GridFeatures, SceneFeatures, SetFeatures, check
 
 MEASURED = ("flip", "rotation", "ground_truth")
 Reduction = Literal["union", "all", "boxes"]
@@ -102,18 +103,29 @@ class RmseMeter:
             UnknownNameError: no such augmentation.
             ConfigError: ground-truth sampling without bank and database.
         """
+        return self.measure_each(name, scan, rng, (self.config.reduction,))[self.config.reduction]
+
+    def measure_each(
+        self, name: str, scan: LabelledScan, rng: np.random.Generator, reductions: Sequence[Reduction]
+    ) -> dict[Reduction, FeatureErrors]:
+        """As `measure`, for several reductions of the same pair of features."""
         if name not in MEASURED:
             raise UnknownNameError("measured augmentation", name, MEASURED)
+        raw, augmented = self._pair(name, scan, rng)
+        expected = extract_points(raw.points, self.detector)
+        return {reduction: self._compared(expected, augmented, reduction) for reduction in reductions}
+
+    def _pair(self, name: str, scan: LabelledScan, rng: np.random.Generator) -> tuple[LabelledScan, FeatureScan]:
+        """The scan augmented in its points, and in its features."""
         features = extract_scan(scan, self.detector)
         if name == "ground_truth":
-            return self._compared(*self._with_objects(scan, features, rng))
+            return self._with_objects(scan, features, rng)
         if name == "flip":
             transform = AppliedTransform(is_flipped_x=True)
-            return self._compared(
-                transform.scan(scan), flip_scan(features, transform, self.feature_map, self.config.mapping)
-            )
+            flipped = flip_scan(features, transform, self.feature_map, self.config.mapping)
+            return transform.scan(scan), flipped
         transform = AppliedTransform(rotation_rad=float(rng.uniform(-self.config.max_rad, self.config.max_rad)))
-        return self._compared(transform.scan(scan), warp_scan(features, transform, self.feature_map))
+        return transform.scan(scan), warp_scan(features, transform, self.feature_map)
 
     def _with_objects(
         self, scan: LabelledScan, features: FeatureScan, rng: np.random.Generator
@@ -124,12 +136,11 @@ class RmseMeter:
         raw = self._in_points.inserted(scan, self._twins[rows])
         return raw, self._in_features.inserted(features, rows, rng)
 
-    def _compared(self, raw: LabelledScan, augmented: FeatureScan) -> FeatureErrors:
-        expected = extract_points(raw.points, self.detector)
+    def _compared(self, expected: SceneFeatures, augmented: FeatureScan, reduction: Reduction) -> FeatureErrors:
         columns = None
-        if self.config.reduction == "boxes":
+        if reduction == "boxes":
             columns = self.feature_map.footprints(augmented.truth.boxes).cells
-        grid = grid_rmse(expected.grid, augmented.features.grid, self.config.reduction, columns)
+        grid = grid_rmse(expected.grid, augmented.features.grid, reduction, columns)
         if expected.keypoints is None or augmented.features.keypoints is None:
             return FeatureErrors(grid=grid, keypoints=None)
         return FeatureErrors(grid=grid, keypoints=set_rmse(expected.keypoints, augmented.features.keypoints))

@@ -25,6 +25,12 @@ def test_other_addresses_need_permission(host: str) -> None:
     assert not Listen(host=host, is_public_allowed=True).is_loopback
 
 
+def test_with_tls_every_address_is_served_and_nothing_is_insecure() -> None:
+    assert not Listen(host="0.0.0.0", is_encrypted=True).is_loopback
+    with pytest.raises(ConfigError, match="one of them"):
+        Listen(host="0.0.0.0", is_encrypted=True, is_public_allowed=True)
+
+
 def test_addresses_as_grpc_writes_them() -> None:
     assert Listen(port=5).address == "127.0.0.1:5"
     assert Listen(host="::1", port=5).address == "[::1]:5"

@@ -113,7 +113,7 @@ def test_stream_must_begin_with_a_sound_hello(server: LoopbackServer, first: dic
         ({"backbone_hash": OTHER_BACKBONE}, "REASON_BACKBONE_MISMATCH"),
         ({"codec": "int4"}, "REASON_CODEC_REFUSED"),
         ({"size": (1 << 20) + 1}, "REASON_PAYLOAD_TOO_LARGE"),
-        ({"vehicle": "car-2"}, "REASON_PROTOCOL"),
+        ({"vehicle": "car-2"}, "REASON_PERMISSION_DENIED"),
     ],
 )
 def test_refused_scene_does_not_end_the_stream(server: LoopbackServer, changed: dict[str, Any], reason: str) -> None:

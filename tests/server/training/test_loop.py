@@ -216,7 +216,7 @@ def test_a_full_disk_leaves_the_former_state_and_the_run_goes_on_later(root, tmp
     with pytest.raises(StorageFullError, match=r"(?i)no space left"):
         loop.run()
     monkeypatch.undo()
-    assert sorted(path.name for path in folder.state.iterdir()) == ["step-00000001.pt", "step-00000002.pt"]
+    assert sorted(path.name for path in folder.state.glob("step-*")) == ["step-00000001.pt", "step-00000002.pt"]
     resumed = make_loop(run, tmp_path)
     assert resumed.step == 2
     assert resumed.run().state == "finished"

@@ -44,3 +44,23 @@ def test_new_ones_are_added() -> None:
 def test_nearly_apart_is_not_a_match() -> None:
     # 3.4 m apart: 0.6 of 7.4 m in common, 0.08
     assert len(merge(labels([(0, 0.9)]), labels([(3.4, 0.5)]), MemoryConfig()).truth) == 2
+
+
+def test_one_that_is_found_again_is_learned_from_again() -> None:
+    """Missed twice, so ignored; then the detector is sure of it, with a lower score than the remembered one."""
+    known = labels([(0, 0.9)])
+    for _ in range(2):
+        known = merge(known, labels([]), MemoryConfig())
+    assert places(known) == {0.0: (2, True)}
+    assert places(merge(known, labels([(0.5, 0.8)]), MemoryConfig())) == {0.0: (0, False)}
+    unsure = labels([(0.5, 0.3)])
+    unsure = Remembered.fresh(
+        Truth(
+            boxes=unsure.truth.boxes,
+            labels=unsure.truth.labels,
+            is_ignored=np.ones(1, dtype=bool),
+            is_exact=np.zeros(1, dtype=bool),
+        ),
+        unsure.scores,
+    )
+    assert places(merge(known, unsure, MemoryConfig())) == {0.0: (0, True)}

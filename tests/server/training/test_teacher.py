@@ -85,3 +85,16 @@ def test_state_and_errors(student: AnchorDetector) -> None:
     assert torch.equal(trained(other.detector), trained(teacher.detector))
     with pytest.raises(InvalidValueError, match=r"TeacherConfig\.decay"):
         TeacherConfig(decay=1.5)
+
+
+def test_statistics_before_the_cut_follow_where_that_part_is_trained() -> None:
+    """3DIoUMatch trains the whole detector; a teacher with its weights and old statistics would be another network."""
+    whole = build("second_iou", "tiny", seed=1).requires_grad_(True)
+    assert isinstance(whole, AnchorDetector)
+    teacher = Teacher(whole, TeacherConfig())
+    name = next(n for n, _ in whole.named_buffers() if n.startswith("backbone_3d") and n.endswith("running_mean"))
+    with torch.no_grad():
+        dict(whole.named_buffers())[name].add_(1.0)
+    before = dict(teacher.detector.named_buffers())[name].clone()
+    teacher.follow(whole, 1)
+    assert torch.allclose(dict(teacher.detector.named_buffers())[name], before + 0.5, atol=1e-6)

@@ -97,3 +97,15 @@ def test_what_is_missing_is_named(meter):
         RmseMeter(RmseConfig(), meter.detector, bank)
     with pytest.raises(ConfigError, match="is in the feature bank and not in the raw database"):
         RmseMeter(RmseConfig(), meter.detector, bank, replace(database, boxes=database.boxes + np.float32(1)))
+
+
+def test_several_reductions_are_of_one_pair(meter):
+    names = ("union", "all", "boxes")
+    for name in MEASURED:
+        each = meter.measure_each(name, SCANS[3], np.random.default_rng(0), names)
+        for reduction in names:
+            alone = RmseMeter(
+                RmseConfig(reduction=reduction), meter.detector, meter._in_features.bank, meter._in_points.database
+            )
+            assert alone.measure(name, SCANS[3], np.random.default_rng(0)) == each[reduction]
+        assert each["all"].grid < each["union"].grid  # the same squares over more cells

@@ -20,11 +20,12 @@ from server.training.pseudo_labels import choose
 from server.training.recipes.upcycling import UpcyclingConfig
 from server.training.run_folder import RunFolder
 from server.training.samples import Truth
-from server.training.seen_scenes import SeenScenes
+from server.training.seen_scenes import FILE, SeenScenes
 from server.training.sources import open_source
+from shared_models import checkpoints
 from shared_models.configuration import from_dict
-from shared_models.errors import ConfigError, InvalidValueError, StorageError
-from tests.small_runs import digest, make_loop, saved_tensors, write_frames
+from shared_models.errors import ConfigError, DatasetError, InvalidValueError, StorageError
+from tests.small_runs import digest, make_loop, saved_tensors, small_run, write_frames
 from tests.unlabelled_runs import EASY, PV_RCNN, same_steps, state_tensors, steps_of, unlabelled_run, upcycling_recipe
 from upcycle.fill_store import fill_for, fill_store, give_known_labels
 from vehicle_client.extractor import Extractor, ExtractorConfig
@@ -246,25 +247,39 @@ def test_a_run_whose_scenes_were_deleted_says_so(roots, tmp_path: Path) -> None:
         recipe.load_state(state)
 
 
-def test_scenes_are_recorded_as_seen_by_all_processes_and_by_the_first_weights(roots, tmp_path: Path) -> None:
-    checkpoint = tmp_path / "checkpoint"
-    SeenScenes(by_vehicle={"0123abcd": frozenset({"ff" * 32})}).write(checkpoint)
-    recipe = upcycling_recipe(run_of(roots), tmp_path)
+def test_scenes_are_recorded_as_seen_by_all_processes(roots, tmp_path: Path) -> None:
+    run = run_of(roots)
+    recipe = upcycling_recipe(run, tmp_path)
     tag = vehicle_tag(recipe._store.scenes[0].manifest.vehicle_id)
     assert len(recipe.scenes_seen()) == 0
     steps = steps_of(recipe, range(2))
     seen = {scene_id for step in steps for scene_id in step.frame_ids[2:]}
     assert recipe.scenes_seen().by_vehicle == {tag: seen}
+    second = prepare(run, tmp_path, Processes(rank=1, count=2), torch.device("cpu"))
+    steps_of(second, range(2))
+    assert second.scenes_seen() == recipe.scenes_seen()
     steps_of(recipe, range(2, 3))
     assert len(recipe.scenes_seen()) == 5
-    setup, run = recipe.setup, recipe.setup.run
-    parent = replace(run, detector=replace(run.detector, checkpoint=str(checkpoint)))
-    recipe.setup = replace(setup, run=parent)
-    assert recipe.scenes_seen().by_vehicle["0123abcd"] == {"ff" * 32}
-    again = upcycling_recipe(run_of(roots), tmp_path)
-    recipe.setup = setup
+    again = upcycling_recipe(run, tmp_path)
     again.load_state(recipe.state())
     assert again.scenes_seen() == recipe.scenes_seen()
+
+
+def test_scenes_that_the_first_weights_have_seen_are_recorded_too(roots, tmp_path: Path) -> None:
+    checkpoint, run = tmp_path / "checkpoint", run_of(roots)
+    checkpoints.save(make_detector(run.detector, run.seed).eval(), checkpoint, is_trained=True)
+    before = SeenScenes(by_vehicle={"0123abcd": frozenset({"ff" * 32})})
+    before.write(checkpoint)
+    words = (f"detector.checkpoint={checkpoint}", "detector.override={}")
+    recipe = upcycling_recipe(run_of(roots, *words), tmp_path)
+    assert recipe.scenes_seen() == before
+    steps_of(recipe, range(1))
+    assert len(recipe.scenes_seen()) == 3
+    supervised = small_run(roots[0], *words)  # every recipe hands it on
+    assert prepare(supervised, tmp_path, Processes(), torch.device("cpu")).scenes_seen() == before
+    (checkpoint / FILE).write_text("{")
+    with pytest.raises(DatasetError, match="take it for one that saw every scene"):
+        prepare(supervised, tmp_path, Processes(), torch.device("cpu"))
 
 
 def test_numbers_of_each_vehicle(roots, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from server.repositories.archive import open_archive
+from server.training.stored_features import StoreConfig, StoredScenes
+from shared_models.errors import ConfigError, InvalidValueError, NotFoundError
+from tests.dashboard_data import encode, make_features, store
+
+HASH, OTHER = "ab" * 32, "cd" * 32
+ALL = StoreConfig(codec="float32")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Four scenes of car-1, two of car-2, one of another backbone."""
+    folder = tmp_path_factory.mktemp("data")
+    archive = open_archive(folder, is_new_allowed=True)
+    for number in range(4):
+        store(archive, encode(make_features(HASH, number), number), number)
+    for number in range(2):
+        store(archive, encode(make_features(HASH, 10 + number), number, vehicle="car-2"), 10 + number)
+    store(archive, encode(make_features(OTHER, 20), 9), 20)
+    archive.close()
+    return folder
+
+
+def named(scenes: StoredScenes) -> list[tuple[str, str]]:
+    return [(scene.manifest.vehicle_id, scene.manifest.frame_id) for scene in scenes.scenes]
+
+
+def test_scenes_of_this_backbone_in_the_order_they_came(data: Path) -> None:
+    scenes = StoredScenes.open(data, HASH, ALL)
+    expected = [("car-1", f"{n:06d}") for n in range(4)] + [("car-2", f"{n:06d}") for n in range(2)]
+    assert named(scenes) == expected
+    assert len(scenes) == 6
+    for number, seed in enumerate((0, 1, 2, 3, 10, 11)):
+        sent, found = make_features(HASH, seed), scenes.features(number)
+        assert torch.equal(found.grid.features, sent.grid.features)
+        assert torch.equal(found.grid.coords, sent.grid.coords)
+        assert found.backbone_hash == HASH
+
+
+def test_scenes_can_be_chosen(data: Path, tmp_path: Path) -> None:
+    assert named(StoredScenes.open(data, OTHER, ALL)) == [("car-1", "000009")]
+    own = StoreConfig(codec="float32", vehicle_id="car-2")
+    assert named(StoredScenes.open(data, HASH, own)) == [("car-2", "000000"), ("car-2", "000001")]
+    few = StoredScenes.open(tmp_path, HASH, StoreConfig(codec="float32", scenes=2, folder=str(data)))
+    assert named(few) == [("car-1", "000000"), ("car-1", "000001")]
+
+
+def test_a_run_goes_on_with_the_scenes_that_it_began_with(data: Path) -> None:
+    scenes = StoredScenes.open(data, HASH, ALL)
+    ids = [scenes.scenes[number].scene_id for number in (5, 0)]
+    chosen = scenes.only(ids)
+    assert [scene.scene_id for scene in chosen.scenes] == ids
+    assert torch.equal(chosen.features(0).grid.features, scenes.features(5).grid.features)
+    with pytest.raises(ConfigError, match="1 of the 3 stored scenes that this run learns from are gone, such as 0000"):
+        scenes.only([*ids, "0" * 64])
+
+
+def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no server data here"):
+        StoredScenes.open(tmp_path, HASH, ALL)
+    with pytest.raises(ConfigError, match=r"no stored scene has backbone ababababab.* and codec int8, vehicle car-7"):
+        StoredScenes.open(data, HASH, StoreConfig(codec="int8", vehicle_id="car-7"))
+    with pytest.raises(InvalidValueError, match=r"StoreConfig\.scenes"):
+        StoreConfig(scenes=-1)

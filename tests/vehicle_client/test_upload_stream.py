@@ -1,0 +1,122 @@
+"""What a stream does when its chunks may not go; without network, clock or threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protos import convert
+from protos.policy import ServerTerms
+from protos.v1 import ingest_pb2 as pb
+from tests.loopback import fill, make_identity, make_policy
+from vehicle_client.bandwidth import Wait
+from vehicle_client.outbox import Outbox
+from vehicle_client.upload_stream import Tally, UploadStream
+
+
+class ScriptedGate:
+    """Answers each question with the next of its waits; then everything may go."""
+
+    def __init__(self, *waits: Wait | None) -> None:
+        self.waits = list(waits)
+        self.asked: list[int] = []
+
+    def ask(self, size: int) -> Wait | None:
+        self.asked.append(size)
+        return self.waits.pop(0) if self.waits else None
+
+    def closed(self) -> Wait | None:
+        return None
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    with Outbox(tmp_path / "spool") as opened:
+        yield opened
+
+
+class Driver:
+    """Plays the server: welcomes, tells where to send from, and looks at what comes."""
+
+    def __init__(self, outbox: Outbox, gate: ScriptedGate) -> None:
+        self.waited_s: list[float] = []
+        self.tally = Tally()
+        self.stream = UploadStream(make_identity(), outbox, self.tally, 4, 5, gate, self._wait)
+        self.messages = self.stream.messages()
+        next(self.messages)  # hello
+        terms = ServerTerms(protocol_version=1, policy=make_policy())
+        self.stream.receive(pb.UploadResponse(welcome=convert.welcome_to_message(terms)))
+
+    def _wait(self, condition: threading.Condition, seconds: float) -> None:
+        self.waited_s.append(seconds)
+        assert len(self.waited_s) < 100, "waits without end"
+
+    def begin(self) -> bytes:
+        message = next(self.messages)
+        self.answer(message.begin.scene_id, send_from=pb.SendFrom(offset=0))
+        return message.begin.scene_id
+
+    def answer(self, scene_id: bytes, **answer: Any) -> None:
+        self.stream.receive(pb.UploadResponse(scene=pb.SceneAnswer(scene_id=scene_id, **answer)))
+
+
+def test_a_chunk_waits_as_long_as_told_and_nothing_is_lost_or_sent_twice(outbox: Outbox) -> None:
+    ids = fill(outbox, 1)
+    gate = ScriptedGate(None, Wait(seconds=7.0), Wait(seconds=3.0))
+    driver = Driver(outbox, gate)
+    driver.begin()
+    chunks = [next(driver.messages).chunk for _ in range(3)]
+    assert driver.waited_s == [7.0, 3.0]
+    assert gate.asked == [4096, 4096, 4096, 4096, 1808]
+    assert b"".join(chunk.data for chunk in chunks) == outbox.load(ids[0]).payload
+    assert [chunk.offset for chunk in chunks] == [0, 4096, 8192]
+    assert next(driver.messages).WhichOneof("message") == "finish"
+
+
+def test_while_a_chunk_waits_the_server_owes_nothing_and_no_scene_is_begun(outbox: Outbox) -> None:
+    fill(outbox, 2)
+    driver = Driver(outbox, ScriptedGate(Wait(seconds=100.0)))
+    driver.begin()
+    is_busy: list[bool] = []
+    driver.stream._wait = lambda condition, seconds: is_busy.append(driver.stream.is_busy)
+    assert next(driver.messages).WhichOneof("message") == "chunk"
+    assert is_busy == [False]
+    assert driver.stream.is_busy  # the chunk went, so the server is due
+
+
+def test_what_only_has_to_be_finished_goes_past_a_chunk_that_waits(outbox: Outbox) -> None:
+    fill(outbox, 1, size=4096)
+    fill(outbox, 1, size=9000)
+    driver = Driver(outbox, ScriptedGate(None, Wait(seconds=5.0)))
+    small, large = (next(driver.messages).begin.scene_id for _ in range(2))
+    for scene_id in (small, large):
+        driver.answer(scene_id, send_from=pb.SendFrom(offset=0))
+    assert next(driver.messages).chunk.scene_id == small
+    assert next(driver.messages).finish.scene_id == small
+    assert driver.waited_s == []
+    assert next(driver.messages).chunk.scene_id == large
+
+
+def test_a_spent_budget_ends_the_stream_with_its_reason_and_the_scene_waits(outbox: Outbox) -> None:
+    fill(outbox, 2)
+    spent = Wait(seconds=30.0, closed="the day's budget is spent")
+    driver = Driver(outbox, ScriptedGate(None, *[spent] * 10))
+    driver.begin()
+    assert next(driver.messages).WhichOneof("message") == "chunk"
+    assert list(driver.messages) == []  # half-closed
+    assert driver.waited_s == []
+    assert (driver.stream.pause_s, str(driver.stream.pause_reason)) == (30.0, "the day's budget is spent")
+    assert outbox.counts().pending == 2
+    assert driver.tally.chunks == 1
+
+
+def test_a_stream_that_is_ended_while_it_waits_ends(outbox: Outbox) -> None:
+    fill(outbox, 1)
+    driver = Driver(outbox, ScriptedGate(*[Wait(seconds=30.0)] * 10))
+    driver.begin()
+    driver.stream._wait = lambda condition, seconds: driver.stream.end()
+    assert list(driver.messages) == []
