@@ -157,14 +157,21 @@ def _finished(cells: tuple[Cell, ...], results: Path) -> list[CellResult]:
 
 
 def _print_table(config: ExperimentConfig, results: list[CellResult], count: int) -> None:
-    from server.training.experiment import summary
+    from server.training.experiment import closed_gaps, summary
 
     title = f"{config.name}: {len(results)} of {count} cells; mean ± {config.confidence:.0%} interval (cells)"
     table = Table(title=title)
     table.add_column("method")
+    gaps = closed_gaps(results, config)
     for metric in config.metrics:
         table.add_column(metric, justify="right", overflow="fold")
+        if gaps:
+            table.add_column("closed gap %", justify="right")
     for method, estimates in summary(results, config).items():
-        shown = [str(estimates[metric]) if metric in estimates else "-" for metric in config.metrics]
-        table.add_row(method, *shown)
+        row = []
+        for metric in config.metrics:
+            row.append(str(estimates.get(metric, "-")))
+            if gaps:
+                row.append(str(gaps.get(method, {}).get(metric, "-")))
+        table.add_row(method, *row)
     Console().print(table)

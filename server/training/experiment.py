@@ -60,6 +60,7 @@ class ExperimentConfig:
 
     base: run file that every cell begins with, relative to the experiment's file.
     seeds: of the runs. metrics: numbers of the last evaluation that the table shows. confidence: of the intervals.
+    gap_from, gap_to: methods between which the closed gap is measured (source model and oracle); "" is none.
     """
 
     name: str
@@ -67,6 +68,8 @@ class ExperimentConfig:
     seeds: tuple[int, ...] = (0,)
     metrics: tuple[str, ...] = ("ap_all/strict/car/3d/moderate",)
     confidence: float = 0.95
+    gap_from: str = ""
+    gap_to: str = ""
     methods: tuple[Variant, ...] = (Variant(name="base"),)
     splits: tuple[Variant, ...] = (Variant(name="all"),)
 
@@ -78,6 +81,11 @@ class ExperimentConfig:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise InvalidValueError(f"ExperimentConfig.seeds: expected different numbers, got {self.seeds}")
         known = [method.name for method in self.methods]
+        for end, name in (("gap_from", self.gap_from), ("gap_to", self.gap_to)):
+            if name and name not in known:
+                raise InvalidValueError(
+                    f"ExperimentConfig.{end}: expected one of the methods {', '.join(known)}, got {name!r}"
+                )
         for place, method in enumerate(self.methods):
             if method.starts_from and method.starts_from not in known[:place]:
                 raise InvalidValueError(
@@ -232,3 +240,26 @@ def summary(results: Sequence[CellResult], config: ExperimentConfig) -> dict[str
             if values:
                 found.setdefault(method.name, {})[metric] = estimate(values, config.confidence)
     return found
+
+
+def closed_gaps(results: Sequence[CellResult], config: ExperimentConfig) -> dict[str, dict[str, Estimate]]:
+    """Closed gap in percent by method and metric, (AP - from) / (to - from), as ST3D and UpCycling report it.
+
+    Each cell is compared with the two reference cells of its own split and seed; cells without them are left out.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    if not (config.gap_from and config.gap_to):
+        return {}
+    by_place = {(result.method, result.split, result.seed): result.numbers for result in results}
+    for result in results:
+        low, high = (by_place.get((m, result.split, result.seed), {}) for m in (config.gap_from, config.gap_to))
+        for metric in config.metrics:
+            ends = (low.get(metric), high.get(metric), result.numbers.get(metric))
+            if None not in ends and ends[0] != ends[1]:
+                start, end, own = (float(value) for value in ends if value is not None)
+                gap = 100 * (own - start) / (end - start)
+                found.setdefault(result.method, {}).setdefault(metric, []).append(gap)
+    return {
+        method: {metric: estimate(values, config.confidence) for metric, values in own.items()}
+        for method, own in found.items()
+    }

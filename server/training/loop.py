@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -201,7 +202,10 @@ class TrainingLoop:
         if self._processes.is_first:
             if not folder.exists():  # a resumed run makes the same again
                 note = f"{self._folder.run_id}, step {self.step}"
-                checkpoints.save(self._recipe.setup.detector, folder, is_trained=True, note=note)
+                start = Path(self._run.detector.checkpoint)  # a .pth file has no id
+                is_known = bool(self._run.detector.checkpoint) and start.is_dir()
+                parent = checkpoints.read_manifest(start).checkpoint_id if is_known else None
+                checkpoints.save(self._recipe.setup.detector, folder, is_trained=True, parent=parent, note=note)
             if read_seen(folder) is None:
                 self._recipe.scenes_seen().write(folder)
         self._processes.wait()
