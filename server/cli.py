@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from server.pki.cli import app as pki_app
 from shared_models.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from server.repositories.repository import StoredScene
 
 app = typer.Typer(name="server", help="Receive scenes from vehicles and look at what is stored.", no_args_is_help=True)
+app.add_typer(pki_app, name="pki")
 DEFAULT_DATA = Path("upcycle-data")
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the server's data.")]
@@ -47,6 +49,10 @@ def serve(
     codec: Annotated[list[str] | None, typer.Option(help="Accepted codec, repeatable; default: all.")] = None,
     split_layer: Annotated[list[str] | None, typer.Option(help="Accepted split layer, repeatable.")] = None,
     model: Annotated[Path | None, typer.Option(help="Folder of the checkpoint that vehicles may fetch.")] = None,
+    tls: Annotated[
+        Path | None,
+        typer.Option("--tls", help="Folder with key.pem, cert.pem, ca.pem and crl.pem: encrypt, and admit only known."),
+    ] = None,
     insecure_public: Annotated[
         bool, typer.Option("--insecure-public", help="Listen beyond this machine without encryption.")
     ] = False,
@@ -69,13 +75,13 @@ def serve(
     )
     if model is not None and not model.is_dir():
         raise ConfigError(f"--model: {model} is no folder; give the one of the checkpoint that vehicles may fetch")
-    listen = Listen(host=host, port=port, is_public_allowed=insecure_public)
-    if not listen.is_loopback:
+    listen = Listen(host=host, port=port, is_public_allowed=insecure_public, is_encrypted=tls is not None)
+    if insecure_public and not listen.is_loopback:
         _warn(f"INSECURE: {host} is open to the network; nothing is encrypted and no vehicle is authenticated")
     if any_backbone:
         _warn("every backbone is accepted: features of different backbones cannot be trained on together")
     logging.getLogger("server").setLevel(logging.INFO)
-    asyncio.run(_serve(data, listen, policy, model))
+    asyncio.run(_serve(data, listen, policy, model, tls))
 
 
 @app.command(name="ls")
@@ -119,18 +125,40 @@ def show(
                 print(f"  {key:<28} {value}")  # no table: a terminal's width must not cut hashes
 
 
-async def _serve(data: Path, listen: Any, policy: Any, model: Path | None) -> None:
+@app.command()
+def tags(
+    vehicle_id: Annotated[str, typer.Argument(help="The vehicle's plain name.")],
+    data: DataOption = DEFAULT_DATA,
+    periods: Annotated[int, typer.Option(help="How many periods, back from now.", min=1)] = 13,
+    as_json: JsonOption = False,
+) -> None:
+    """List the tags that a vehicle has in listings, logs and pages, the newest first; needs the server's key."""
+    from server.repositories.pseudonym import open_pseudonyms
+
+    pseudonyms = open_pseudonyms(data)
+    newest = pseudonyms.period(time.time_ns())
+    for period in range(newest, max(newest - periods, -1), -1):
+        start_ns = pseudonyms.starts_ns(period)
+        row = {"tag": pseudonyms.tag(vehicle_id, start_ns), "from": _iso(start_ns)}
+        print(json.dumps(row) if as_json else f"{row['tag']}  from {row['from']}")
+
+
+async def _serve(data: Path, listen: Any, policy: Any, model: Path | None, tls: Path | None) -> None:
     from server.ingest.config import IngestConfig
     from server.ingest.intake import Intake
     from server.ingest.server import IngestServer, serve_until_signalled
+    from server.ingest.tls import TlsConfig, TlsFolder
     from server.repositories.archive import open_archive, sole_writer
+    from server.repositories.pseudonym import open_pseudonyms
 
     config = IngestConfig()
+    certificates = None if tls is None else TlsFolder(TlsConfig(folder=tls))
     with sole_writer(data):
         archive = open_archive(data, is_new_allowed=True)
         try:
-            intake = Intake(policy, archive.store, archive.catalogue, config)
-            server = IngestServer(intake, listen, model)
+            pseudonyms = open_pseudonyms(data, is_new_allowed=True)
+            intake = Intake(policy, archive.store, archive.catalogue, config, pseudonyms=pseudonyms)
+            server = IngestServer(intake, listen, model, certificates)
             # One plain line for scripts; the port is the real one where 0 was asked for.
             await serve_until_signalled(server, lambda port: print(f"listening on {listen.host}:{port}", flush=True))
         finally:
@@ -148,8 +176,12 @@ def _row(stored: StoredScene) -> dict[str, Any]:
     from server.repositories.pseudonym import vehicle_tag
 
     row = asdict(stored.manifest)
-    stored_at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(stored.stored_at_ns / 1e9))
+    stored_at = _iso(stored.stored_at_ns)
     return {"scene_id": stored.scene_id, "vehicle": vehicle_tag(row.pop("vehicle_id")), **row, "stored_at": stored_at}
+
+
+def _iso(at_ns: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at_ns / 1e9))
 
 
 def _describe_payload(archive: SceneArchive, stored: StoredScene) -> dict[str, dict[str, Any]]:

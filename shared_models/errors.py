@@ -22,7 +22,9 @@
         ├── VersionError            a protocol or payload version that this build does not read
         ├── BackboneMismatchError   features of another backbone than the one accepted
         ├── CodecRefusedError       a codec that the server does not accept
-        └── IntegrityError          bytes do not match their declared checksum or identity
+        ├── IntegrityError          bytes do not match their declared checksum or identity
+        ├── UnauthenticatedError    no certificate, or one that is expired, revoked or of an unknown authority
+        └── PermissionDeniedError   known, but not allowed: another vehicle's scene, or another role's call
 
 A message says what was expected, what came, which item, and what to do.
 `protos/status.py` gives each class its gRPC and HTTP status.
@@ -130,3 +132,11 @@ class CodecRefusedError(SenderError):
 
 class IntegrityError(SenderError):
     """Bytes do not match their declared checksum or identity."""
+
+
+class UnauthenticatedError(SenderError):
+    """One side cannot prove who it is: no certificate, or an expired, revoked or unknown one."""
+
+
+class PermissionDeniedError(SenderError):
+    """Who asks is known, but may not have this: another vehicle's scene, or a call of another role."""

@@ -5,22 +5,29 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from protos.policy import Limits
+from protos.policy import Policy
 from shared_models.datasets import open_dataset
 from shared_models.errors import ConfigError, ServerUnreachableError
 from shared_models.records import check
+from vehicle_client.bandwidth import AUTO, Bandwidth, BandwidthConfig
+from vehicle_client.bandwidth import FILE_NAME as BANDWIDTH_FILE
 from vehicle_client.extractor import Extractor, ExtractorConfig, VehicleDetector
 from vehicle_client.heartbeat import beat
 from vehicle_client.kept_name import check_name, keep_name
 from vehicle_client.outbox import Outbox
 from vehicle_client.pipeline import Pipeline, PipelineConfig
 from vehicle_client.report import DriveLog, FrameReport, RejectedFrame, drive_report
+from vehicle_client.selections import selection_of
+from vehicle_client.selector import FILE_NAME as SELECTION_FILE
+from vehicle_client.selector import Selector
 from vehicle_client.sensors.replay import ReplayConfig, ReplaySensor
+from vehicle_client.tls import TlsFiles
 from vehicle_client.uploader import BackgroundUpload, Uploader, UploaderConfig, UploadReport, VehicleIdentity
 
 logger = logging.getLogger(__name__)
@@ -37,10 +44,13 @@ class DriveConfig:
     dataset, root, split: the frames, see `shared_models.datasets.open_dataset`; simulated ones need no folder.
     vehicle_id: name under which the scenes are sent; the state folder keeps it and is this vehicle's from then on.
     state: folder for the outbox and the kept detections.
-    codecs: each frame is sent once with each.
+    codecs: each frame is sent once with each; "auto" alone chooses one by what is left of the link's daily budget.
     guard: what is done to the features before they are encoded.
     give_up_after_s: seconds without any progress of the upload after the last frame, after which the drive ends with an
         error; what was not sent stays in the outbox. While frames come, a server may be away for any time.
+    bandwidth: rates and budgets of the links; None: not limited, not counted.
+    tls: the vehicle's certificate and whom it believes; None: no encryption.
+    select: which frames are sent, see `vehicle_client.selections.from_mapping`; None: all.
     """
 
     server: str
@@ -54,9 +64,32 @@ class DriveConfig:
     give_up_after_s: float = 60.0
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
+    bandwidth: BandwidthConfig | None = None
+    tls: TlsFiles | None = None
+    select: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check.name("DriveConfig", "vehicle_id", self.vehicle_id)
+        if AUTO in self.codecs and (self.codecs != (AUTO,) or self.bandwidth is None):
+            raise ConfigError(
+                "codec auto: it stands alone and needs a link (--link cellular,daily_bytes=..., or --bandwidth FILE), "
+                f"got {', '.join(self.codecs)}"
+            )
+
+    def possible_codecs(self) -> tuple[str, ...]:
+        """All codecs that a scene of this drive may have."""
+        if self.bandwidth is None or self.codecs != (AUTO,):
+            return self.codecs
+        return tuple(dict.fromkeys(name for table in self.bandwidth.codec_tables().values() for name in table))
+
+    def check_policy(self, policy: Policy) -> None:
+        """Raises CodecRefusedError: the server refuses a codec of this drive; with auto, all those of one link."""
+        if self.bandwidth is not None and self.codecs == (AUTO,):
+            for table in self.bandwidth.codec_tables().values():
+                policy.check_codec(*table)
+            return
+        for codec in self.codecs:
+            policy.check_codec(codec)  # every one: each frame is sent with each
 
     def world(self) -> dict[str, Any]:
         """Settings of simulated data where none are given: streets that follow from the vehicle's name."""
@@ -66,7 +99,7 @@ class DriveConfig:
         """The pipeline's part of this configuration."""
         return PipelineConfig(
             vehicle_id=self.vehicle_id,
-            codecs=self.codecs,
+            codecs=self.possible_codecs(),
             guard=self.guard,
             detections_folder=self.state / "detections",
         )
@@ -74,10 +107,15 @@ class DriveConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveResult:
-    """What became of each frame and of the upload; `upload` is None where the drive was stopped early."""
+    """What became of each frame and of the upload; `upload` is None where the drive was stopped early.
+
+    bandwidth, selection: their own reports, None where there is none of them.
+    """
 
     log: DriveLog
     upload: UploadReport | None
+    bandwidth: dict[str, Any] | None = None
+    selection: dict[str, Any] | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -95,13 +133,15 @@ class DriveResult:
                 **about,
                 "is_complete": self.is_complete,
                 "upload": None if self.upload is None else _upload_report(self.upload),
+                "bandwidth": self.bandwidth,
+                "selection": self.selection,
             },
             self.log,
         )
 
 
-def _greet(uploader: Uploader, codecs: tuple[str, ...]) -> Limits | None:
-    """Learn at once that the server refuses this vehicle or one of its codecs, and the limits that it sets.
+def _greet(uploader: Uploader, config: DriveConfig) -> Policy | None:
+    """Learn at once that the server refuses this vehicle or one of its codecs, and what it accepts.
 
     A server that is away may come back during the drive.
     """
@@ -110,9 +150,22 @@ def _greet(uploader: Uploader, codecs: tuple[str, ...]) -> Limits | None:
     except ServerUnreachableError as error:
         logger.warning("the server does not answer yet, scenes wait in the outbox: %s", error)
         return None
-    for codec in codecs:
-        policy.check_codec(codec)  # every one: each frame is sent with each
-    return policy.limits
+    config.check_policy(policy)
+    return policy
+
+
+def _selector(config: DriveConfig) -> Selector[FrameReport] | None:
+    """The configured selection.
+
+    Raises:
+        UnknownNameError, ConfigError: it is wrong, or needs detections and the vehicle makes none.
+    """
+    if config.select is None:
+        return None
+    selection, settings = selection_of(config.select)
+    if "detections" in selection.needed() and not config.extractor.is_detecting:
+        raise ConfigError(f"selection {selection.name}: it needs the vehicle's detections: leave out --no-detections")
+    return Selector(selection, settings, config.state / SELECTION_FILE, config.select)
 
 
 def _claim(config: DriveConfig, outbox: Outbox) -> None:
@@ -130,10 +183,10 @@ def _claim(config: DriveConfig, outbox: Outbox) -> None:
     keep_name(config.state, config.vehicle_id)
 
 
-def _too_large(outcome: Outcome, limits: Limits | None) -> bool:
-    if limits is None or not isinstance(outcome, FrameReport):
+def _too_large(outcome: Outcome, policy: Policy | None) -> bool:
+    if policy is None or not isinstance(outcome, FrameReport):
         return False
-    return any(scene.payload_bytes > limits.max_payload_bytes for scene in outcome.scenes)
+    return any(scene.payload_bytes > policy.limits.max_payload_bytes for scene in outcome.scenes)
 
 
 def _upload_report(upload: UploadReport) -> dict[str, Any]:
@@ -152,6 +205,10 @@ class Drive:
         self._config = config
         self._extractor = Extractor(detector, config.extractor)
         self._pipeline_config = config.pipeline()
+        self._selector = _selector(config)
+        self._bandwidth = None
+        if config.bandwidth is not None:
+            self._bandwidth = Bandwidth(config.bandwidth, config.state / BANDWIDTH_FILE)
         dataset = open_dataset(config.dataset, config.root, config.split, config.world(), with_labels=False)
         self.sensor = ReplaySensor(dataset, config.replay)
 
@@ -171,29 +228,59 @@ class Drive:
             vehicle_id=config.vehicle_id,
             backbone_hash=self._extractor.backbone_hash,
             split_layer=self._extractor.split_layer,
-            codecs=config.codecs,
+            codecs=config.possible_codecs(),
         )
-        uploader = Uploader(config.server, identity, UploaderConfig(give_up_after_s=config.give_up_after_s))
-        limits = _greet(uploader, config.codecs)
+        patience = UploaderConfig(give_up_after_s=config.give_up_after_s)
+        uploader = Uploader(config.server, identity, patience, gate=self._bandwidth, tls=config.tls)
+        policy = _greet(uploader, config)
         log = DriveLog()
-        with Outbox(config.state / "outbox") as outbox:
+        with ExitStack() as opened:
+            outbox = opened.enter_context(Outbox(config.state / "outbox"))
             _claim(config, outbox)
             beat(config.state, time.time())
+            for part in (self._bandwidth, self._selector):  # their files are this process's while it has the outbox
+                if part is not None:
+                    opened.enter_context(part)
+            pipeline = self._pipeline(outbox, uploader)
             with uploader.in_background(outbox) as background:
-                upload = self._drive(outbox, background, limits, log, on_outcome)
-        return DriveResult(log=log, upload=upload)
+                upload = self._drive(pipeline, outbox, background, policy, log, on_outcome)
+            return DriveResult(
+                log=log,
+                upload=upload,
+                bandwidth=None if self._bandwidth is None else self._bandwidth.report(),
+                selection=None if self._selector is None else self._selector.report(),
+            )
+
+    def _pipeline(self, outbox: Outbox, uploader: Uploader) -> Pipeline:
+        bandwidth = self._bandwidth
+
+        def choose_codec() -> str:
+            terms = uploader.terms
+            accepted = None if terms is None else terms.policy.codecs
+            return bandwidth.codec(accepted, outbox.counts().pending_bytes) if bandwidth is not None else AUTO
+
+        is_auto = self._config.codecs == (AUTO,)
+        return Pipeline(
+            self._extractor, outbox, self._pipeline_config, self._selector, choose_codec if is_auto else None
+        )
 
     def _drive(
-        self, outbox: Outbox, background: BackgroundUpload, limits: Limits | None, log: DriveLog, on_outcome: Progress
+        self,
+        pipeline: Pipeline,
+        outbox: Outbox,
+        background: BackgroundUpload,
+        policy: Policy | None,
+        log: DriveLog,
+        on_outcome: Progress,
     ) -> UploadReport | None:
         """Every frame, then the rest of the upload; None where it was stopped."""
         is_warned = False
         try:
-            for outcome in Pipeline(self._extractor, outbox, self._pipeline_config).run(self.sensor.readings()):
+            for outcome in pipeline.run(self.sensor.readings()):
                 log.add(outcome)
                 beat(self._config.state, time.time())
                 background.check()
-                if not is_warned and _too_large(outcome, limits):
+                if not is_warned and _too_large(outcome, policy):
                     logger.warning("scenes are larger than the server takes, it will refuse them: use a smaller codec")
                     is_warned = True
                 on_outcome(outcome, outbox.counts().pending)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +18,8 @@ from shared_models.records import EncodedScene, Frame, SceneFeatures, SceneManif
 from vehicle_client.detection_files import save_detections
 from vehicle_client.extractor import Extraction, Extractor
 from vehicle_client.report import FrameReport, RejectedFrame, SceneReport
+from vehicle_client.selection import Candidate, Verdict
+from vehicle_client.selector import Decision, Selector
 from vehicle_client.sensors.reading import Reading
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 class SceneSink(Protocol):
     """Where encoded scenes go; the outbox is one."""
 
-    def put(self, scene: EncodedScene) -> bool: ...
+    def put(self, scene: EncodedScene, priority: int = 0) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +59,21 @@ class PipelineConfig:
 class Pipeline:
     """Turns readings of a sensor into scenes in the outbox."""
 
-    def __init__(self, extractor: Extractor, sink: SceneSink, config: PipelineConfig) -> None:
-        """Raises:
-        UnknownNameError: there is no guard of the configured name.
+    def __init__(
+        self,
+        extractor: Extractor,
+        sink: SceneSink,
+        config: PipelineConfig,
+        selector: Selector[FrameReport] | None = None,
+        choose_codec: Callable[[], str] | None = None,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`selector` says which frames are sent, None: all. `choose_codec` is asked for each instead of the config.
+
+        Raises:
+            UnknownNameError: there is no guard of the configured name.
         """
+        self._selector, self._choose_codec, self._now_ns = selector, choose_codec, now_ns
         self._extractor = extractor
         self._sink = sink
         self._config = config
@@ -74,37 +87,60 @@ class Pipeline:
     def run(self, readings: Iterable[Reading]) -> Iterator[FrameReport | RejectedFrame]:
         """What became of each reading. A frame that cannot be used is reported and the drive goes on.
 
+        A selection may hold a frame back until it has seen the next ones; it then comes after them.
+
         Raises:
             StorageFullError, StorageError: the outbox or the detections cannot be kept on this machine.
         """
         for reading in readings:
-            yield self._handle(reading)
+            yield from self._handle(reading)
+        yield from self.flush()
 
-    def _handle(self, reading: Reading) -> FrameReport | RejectedFrame:
+    def _handle(self, reading: Reading) -> list[FrameReport | RejectedFrame]:
         if reading.frame is None:
-            return _rejected(reading.frame_id, str(reading.error))
+            return [_rejected(reading.frame_id, str(reading.error))]
         try:
-            return self.process(reading.frame, read_s=reading.read_s, late_s=reading.late_s)
+            candidate, report = self._look_at(reading.frame, reading.read_s, reading.late_s)
+            decisions = self._decide(candidate, report)
         except InvalidValueError as error:
-            return _rejected(reading.frame_id, str(error))
+            return [_rejected(reading.frame_id, str(error))]
+        return [self._carry_out_or_reject(decision) for decision in decisions]
+
+    def flush(self) -> list[FrameReport | RejectedFrame]:
+        """What became of a frame that was held back; to be called after the last one.
+
+        Raises:
+            StorageFullError, StorageError: as `run`.
+        """
+        held = [] if self._selector is None else self._selector.flush()
+        return [self._carry_out_or_reject(decision) for decision in held]
 
     def process(self, frame: Frame, read_s: float = 0.0, late_s: float = 0.0) -> FrameReport:
-        """Make the scenes of one frame and hand them over.
+        """Make the scenes of one frame and hand them over, without asking the selection.
 
         Raises:
             InvalidValueError: the frame does not suit the detector.
             StorageFullError, StorageError: the outbox or the detections cannot be kept on this machine.
         """
+        return self._carry_out(_without_selection(*self._look_at(frame, read_s, late_s)))
+
+    def _look_at(self, frame: Frame, read_s: float, late_s: float) -> tuple[Candidate, FrameReport]:
         extraction = self._extractor.extract(frame)
         started_s = time.perf_counter()
         features = self._guard.apply(extraction.features, self._generator)
         guard_s = time.perf_counter() - started_s
-        return FrameReport(
+        candidate = Candidate(
+            frame=frame,
+            features=features,
+            detections=extraction.detections,
+            time_ns=frame.timestamp_ns or self._now_ns(),
+        )
+        return candidate, FrameReport(
             frame_id=frame.frame_id,
             points=len(frame.points),
             raw_bytes=frame.points.nbytes,
             cells=len(features.grid),
-            scenes=tuple(self._hand_over(frame, features, codec) for codec in self._config.codecs),
+            scenes=(),
             detections_file=self._keep(frame, extraction),
             read_s=read_s,
             late_s=late_s,
@@ -113,17 +149,51 @@ class Pipeline:
             guard_s=guard_s,
         )
 
-    def _hand_over(self, frame: Frame, features: SceneFeatures, codec: str) -> SceneReport:
+    def _decide(self, candidate: Candidate, report: FrameReport) -> list[Decision[FrameReport]]:
+        if self._selector is None:
+            return [_without_selection(candidate, report)]
+        return self._selector.offer(candidate, report)
+
+    def _carry_out_or_reject(self, decision: Decision[FrameReport]) -> FrameReport | RejectedFrame:
+        try:
+            return self._carry_out(decision)
+        except InvalidValueError as error:
+            return _rejected(decision.item.frame_id, str(error))
+
+    def _carry_out(self, decision: Decision[FrameReport]) -> FrameReport:
+        """Encode a selected frame and hand it over, as far as the selection's budget allows."""
+        candidate, verdict, selector = decision.candidate, decision.verdict, self._selector
+        report = replace(decision.item, score=verdict.score)
+        if not verdict.is_selected:
+            return replace(report, not_selected=verdict.reason)
+        over = selector.over_budget() if selector else None
+        if over:
+            return replace(report, not_selected=over)
+        names = self._config.codecs if self._choose_codec is None else (self._choose_codec(),)
+        made = [self._encode(candidate, codec) for codec in names]
+        size = sum(scene.manifest.payload_bytes for scene, _ in made)
+        over = selector.over_budget(size) if selector else None
+        if over:
+            return replace(report, not_selected=over)
+        scenes = tuple(self._put(scene, verdict.priority, encode_s) for scene, encode_s in made)
+        if selector:
+            selector.sent(candidate, size)
+        return replace(report, scenes=scenes, selected_by=verdict.reason if selector else None)
+
+    def _encode(self, candidate: Candidate, codec: str) -> tuple[EncodedScene, float]:
         started_s = time.perf_counter()
-        scene = encode_scene(self._config.vehicle_id, frame, features, codec)
-        encoded_s = time.perf_counter()
-        self._sink.put(scene)
+        scene = encode_scene(self._config.vehicle_id, candidate.frame, candidate.features, codec)
+        return scene, time.perf_counter() - started_s
+
+    def _put(self, scene: EncodedScene, priority: int, encode_s: float) -> SceneReport:
+        started_s = time.perf_counter()
+        self._sink.put(scene, priority)
         return SceneReport(
             scene_id=scene.manifest.scene_id,
-            codec=codec,
+            codec=scene.manifest.codec,
             payload_bytes=scene.manifest.payload_bytes,
-            encode_s=encoded_s - started_s,
-            put_s=time.perf_counter() - encoded_s,
+            encode_s=encode_s,
+            put_s=time.perf_counter() - started_s,
         )
 
     def _keep(self, frame: Frame, extraction: Extraction) -> str | None:
@@ -151,6 +221,10 @@ def encode_scene(vehicle_id: str, frame: Frame, features: SceneFeatures, codec: 
         payload_bytes=len(payload),
     )
     return EncodedScene(manifest=manifest, payload=payload)
+
+
+def _without_selection(candidate: Candidate, report: FrameReport) -> Decision[FrameReport]:
+    return Decision(candidate=candidate, verdict=Verdict(is_selected=True, reason=""), item=report)
 
 
 def _rejected(frame_id: str, reason: str) -> RejectedFrame:

@@ -35,6 +35,8 @@ class FrameReport:
     """One frame that was used: its size, its scenes (one a codec), and seconds per stage.
 
     points: number of LiDAR points; raw_bytes: their size as float32. cells: active cells of the split layer.
+    selected_by: why the selection sent it; not_selected: why it did not, and then there are no scenes; both None
+        without a selection. score: what it was worth to the selection, 0 to 1; None without one.
     """
 
     frame_id: str
@@ -48,6 +50,9 @@ class FrameReport:
     extract_s: float
     detect_s: float
     guard_s: float
+    selected_by: str | None = None
+    not_selected: str | None = None
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,8 @@ class DriveLog:
         self.listed: deque[FrameReport | RejectedFrame] = deque(maxlen=max_listed)
         self.used = self.rejected = self.late = self.scenes = self.raw_bytes = 0
         self.payload_bytes: dict[str, int] = {}
+        self.selected_by: dict[str, int] = {}  # frames by the rule that sent them
+        self.not_selected: dict[str, int] = {}  # frames by the rule that did not
         self._longest_s: dict[str, float] = {}
         for outcome in outcomes:
             self.add(outcome)
@@ -79,10 +86,18 @@ class DriveLog:
         self.late += outcome.late_s > 0
         self.scenes += len(outcome.scenes)
         self.raw_bytes += outcome.raw_bytes
+        for counts, reason in ((self.selected_by, outcome.selected_by), (self.not_selected, outcome.not_selected)):
+            if reason is not None:
+                counts[reason] = counts.get(reason, 0) + 1
         for scene in outcome.scenes:
             self.payload_bytes[scene.codec] = self.payload_bytes.get(scene.codec, 0) + scene.payload_bytes
         for stage, seconds in _stages(outcome):
             self._longest_s[stage] = max(seconds, self._longest_s.get(stage, seconds))
+
+    @property
+    def selected(self) -> int:
+        """Frames that were sent; without a selection all that were used."""
+        return self.used - sum(self.not_selected.values())
 
     def frames(self) -> list[FrameReport]:
         """Listed frames that were used."""
@@ -122,6 +137,9 @@ def drive_report(about: dict[str, Any], log: DriveLog) -> dict[str, Any]:
         "frames_rejected": log.rejected,
         "frames_late": log.late,
         "frames_listed": len(log.listed),
+        "frames_selected": log.selected,
+        "selected_by": log.selected_by,
+        "not_selected": log.not_selected,
         "scenes": log.scenes,
         "raw_bytes": log.raw_bytes,
         "payload_bytes": log.payload_bytes,

@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from protos import convert
 from protos.policy import ServerTerms, VehicleIdentity
@@ -17,6 +17,9 @@ from protos.status import error_from_reason
 from protos.v1 import ingest_pb2 as pb
 from shared_models.errors import IntegrityError, NotFoundError, OperatorError, ProtocolError, UpcycleError
 from shared_models.records import EncodedScene, SceneManifest
+
+if TYPE_CHECKING:
+    from vehicle_client.bandwidth import Wait
 
 KEPT_REFUSALS = 1000
 
@@ -38,6 +41,26 @@ class SceneQueue(Protocol):
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` after each new scene; returns what ends that."""
+
+
+class SendingGate(Protocol):
+    """What the uploader needs of the bandwidth."""
+
+    def ask(self, size: int) -> Wait | None:
+        """Whether a chunk of so many bytes may go now; None: yes, and it counts as sent."""
+
+    def closed(self) -> Wait | None:
+        """Why nothing can go for a long time; None where a chunk may be asked for."""
+
+
+class NoLimit(SendingGate):
+    """Everything may go at once."""
+
+    def ask(self, size: int) -> Wait | None:
+        return None
+
+    def closed(self) -> Wait | None:
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +87,28 @@ class Tally:
 class _Sending:
     scene: EncodedScene
     chunks: Iterator[pb.Chunk] | None = None  # None until the server says where to start
+    held: pb.Chunk | None = None  # made, and may not go yet
     is_finished: bool = False
+
+    def next_chunk(self) -> pb.Chunk | None:
+        chunk, self.held = self.held or (None if self.chunks is None else next(self.chunks, None)), None
+        return chunk
 
 
 class UploadStream:
     """The state of one stream. `condition` guards everything; it is notified when something may go on."""
 
     def __init__(
-        self, identity: VehicleIdentity, queue: SceneQueue, tally: Tally, max_in_flight: int, max_attempts: int
+        self,
+        identity: VehicleIdentity,
+        queue: SceneQueue,
+        tally: Tally,
+        max_in_flight: int,
+        max_attempts: int,
+        gate: SendingGate | None = None,
+        wait: Callable[[threading.Condition, float], object] = threading.Condition.wait,
     ) -> None:
+        """`gate` is asked before each chunk; `wait` is replaced in tests only."""
         self.condition = threading.Condition()
         self.terms: ServerTerms | None = None
         self.is_draining = False  # half-close once nothing is left
@@ -86,11 +122,17 @@ class UploadStream:
         self._open: dict[str, _Sending] = {}
         self._credit: int | None = None
         self._may_have_pending = True
+        self._gate, self._wait = gate or NoLimit(), wait
+        self._throttle_s: float | None = None  # the next chunk may not go yet
+        self._is_closed = False  # nor any other for a long time
 
     @property
     def is_busy(self) -> bool:
-        """Whether the server owes an answer."""
-        return bool(self._open) or self.terms is None
+        """Whether the server owes an answer; not where it waits for a chunk that may not go yet."""
+        with self.condition:
+            if self._throttle_s is None:
+                return bool(self._open) or self.terms is None
+            return any(sending.chunks is None or sending.is_finished for sending in self._open.values())
 
     def notify_pending(self) -> None:
         """A scene was put into the queue."""
@@ -155,19 +197,21 @@ class UploadStream:
                     return None
                 may_begin = self._may_begin()
                 if not may_begin:
-                    self.condition.wait(1.0)
+                    self._wait(self.condition, 1.0 if self._throttle_s is None else self._throttle_s)
             if may_begin:
                 message = self._begin_next()  # reads the disk, so without the lock
                 if message is not None:
                     return message
 
     def _is_done(self) -> bool:
-        if self.terms is None or self._open:
+        if self.terms is None:
             return False
+        if self._open:
+            return self._is_closed and not self.is_busy  # what is half sent goes on in another stream
         return bool(self.pause_s) or (self.is_draining and not self._may_have_pending)
 
     def _may_begin(self) -> bool:
-        if self.terms is None or not self._may_have_pending or self.pause_s:
+        if self.terms is None or not self._may_have_pending or self.pause_s or self._throttle_s is not None:
             return False
         return len(self._open) < min(self._max_in_flight, self.terms.policy.limits.max_scenes_in_flight)
 
@@ -194,15 +238,19 @@ class UploadStream:
 
     def _continue_open(self) -> pb.UploadRequest | None:
         """The next chunk or finish of a scene that the server waits for."""
+        self._throttle_s, self._is_closed = None, False
         if self._credit is not None and self._credit <= 0:
             return None
         for scene_id, sending in self._open.items():
             if sending.chunks is None or sending.is_finished:
                 continue
-            chunk = next(sending.chunks, None)
+            chunk = sending.next_chunk()
             if chunk is None:
                 sending.is_finished = True
                 return pb.UploadRequest(finish=pb.FinishScene(scene_id=bytes.fromhex(scene_id)))
+            if not self._may_go(len(chunk.data)):
+                sending.held = chunk
+                continue  # another one may only have to be finished
             self._open[scene_id] = self._open.pop(scene_id)  # to the end: scenes take turns
             self._tally.chunks += 1
             self._tally.payload_bytes += len(chunk.data)
@@ -210,6 +258,20 @@ class UploadStream:
                 self._credit -= len(chunk.data)
             return pb.UploadRequest(chunk=chunk)
         return None
+
+    def _may_go(self, size: int) -> bool:
+        """Ask the gate, once in each round; a closed one ends the stream when the server has answered."""
+        if self._throttle_s is not None:
+            return False
+        wait = self._gate.ask(size)
+        if wait is None:
+            return True
+        self._throttle_s = wait.seconds
+        if wait.closed is not None:
+            self._is_closed = True
+            self.pause_s = max(self.pause_s, wait.seconds)
+            self.pause_reason = OperatorError(wait.closed)
+        return False
 
     def _receive_answer(self, answer: pb.SceneAnswer) -> None:
         scene_id = answer.scene_id.hex()

@@ -40,7 +40,7 @@ from typing import Any
 import grpc
 
 from protos import convert
-from protos.policy import MAX_MESSAGE_BYTES, ServerTerms, VehicleIdentity
+from protos.policy import ServerTerms, VehicleIdentity
 from protos.status import error_from_call, retry_after_ms
 from protos.v1 import ingest_pb2_grpc
 from shared_models.errors import (
@@ -50,12 +50,16 @@ from shared_models.errors import (
     ServerUnreachableError,
     UpcycleError,
 )
-from vehicle_client.upload_stream import Refusal, SceneQueue, Tally, UploadStream
+from vehicle_client.channel import open_channel
+from vehicle_client.diagnosis import explain
+from vehicle_client.tls import TlsFiles
+from vehicle_client.upload_stream import NoLimit, Refusal, SceneQueue, SendingGate, Tally, UploadStream
 
 __all__ = ["BackgroundUpload", "Refusal", "UploadReport", "Uploader", "UploaderConfig", "VehicleIdentity"]
 
 logger = logging.getLogger(__name__)
 
+_UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 _TICK_S = 0.2  # how often a running stream is looked at for stop, stall and end
 
 
@@ -115,10 +119,17 @@ class Uploader:
         clock_s: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float], object] = threading.Event.wait,
         random_unit: Callable[[], float] = random.random,
+        gate: SendingGate | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
-        """`target` is HOST:PORT; the last three are replaced in tests only."""
+        """`target` is HOST:PORT; `gate` is asked before each chunk; the three before it are replaced in tests only.
+
+        tls: what both sides prove with who they are; None: no encryption.
+        """
         self.target, self.identity, self.config = target, identity, config or UploaderConfig()
         self._clock_s, self._wait, self._random_unit = clock_s, wait, random_unit
+        self._gate, self._tls = gate or NoLimit(), tls
+        self._terms: ServerTerms | None = None
         self._stop, self._drain, self._wake = threading.Event(), threading.Event(), threading.Event()
         self._tally = Tally()
         self._stream: UploadStream | None = None
@@ -128,17 +139,27 @@ class Uploader:
 
         Raises:
             BackboneMismatchError, CodecRefusedError, VersionError: this vehicle may not send.
+            UnauthenticatedError, PermissionDeniedError: one side's certificate does not convince the other.
             ServerUnreachableError: nobody answers.
         """
-        with self._channel() as channel:
+        with open_channel(self.target, self._tls) as channel:
             stub = ingest_pb2_grpc.IngestStub(channel)
             try:
                 welcome = stub.Handshake(
                     convert.hello_to_message(self.identity), timeout=self.config.call_timeout_s, wait_for_ready=False
                 )
             except grpc.RpcError as error:
-                raise error_from_call(error, self.target) from error
-        return convert.welcome_from_message(welcome)
+                raise self._why_closed(error) or error_from_call(error, self.target) from error
+        self._terms = convert.welcome_from_message(welcome)
+        return self._terms
+
+    @property
+    def terms(self) -> ServerTerms | None:
+        """What the server said last; None before it has answered for the first time."""
+        stream = self._stream
+        if stream is not None and stream.terms is not None:
+            self._terms = stream.terms
+        return self._terms
 
     def run(self, outbox: SceneQueue) -> UploadReport:
         """Send until the outbox is empty.
@@ -189,7 +210,7 @@ class Uploader:
                 self._wait_for_scene(outbox)  # without a connection, for nothing is at stake
                 failures = 0
                 continue
-            pause_s, error = self._send_once(outbox)
+            pause_s, error = self._round(outbox)
             if self._tally.progress != progress:
                 failures, progress = 0, self._tally.progress
                 patience.renew()
@@ -214,25 +235,35 @@ class Uploader:
         finally:
             unsubscribe()
 
+    def _round(self, outbox: SceneQueue) -> tuple[float, UpcycleError | None]:
+        """One stream, or none where nothing could go over it."""
+        closed = self._gate.closed()
+        if closed is not None:
+            return closed.seconds, OperatorError(closed.closed)
+        return self._send_once(outbox)
+
     def _send_once(self, outbox: SceneQueue) -> tuple[float, UpcycleError | None]:
         """Use one stream as long as it lasts: how long the server asks to wait, and the passing error that ended it.
 
         Raises:
             UpcycleError: one that does not pass by itself.
         """
-        stream = UploadStream(self.identity, outbox, self._tally, self.config.max_in_flight, self.config.max_attempts)
+        config = self.config
+        stream = UploadStream(
+            self.identity, outbox, self._tally, config.max_in_flight, config.max_attempts, gate=self._gate
+        )
         self._tally.streams += 1
         self._stream = stream
         if self._drain.is_set():
             stream.drain()
         unsubscribe = outbox.subscribe(stream.notify_pending)
         try:
-            with self._channel() as channel:
+            with open_channel(self.target, self._tls) as channel:
                 call = ingest_pb2_grpc.IngestStub(channel).Upload(stream.messages())
                 failure = self._follow(stream, call)
         finally:
             unsubscribe()
-            self._stream = None
+            self._terms, self._stream = stream.terms or self._terms, None
             stream.end()
         if not isinstance(failure, grpc.RpcError):
             if failure is None or isinstance(failure, ServerUnreachableError):
@@ -241,6 +272,10 @@ class Uploader:
         error = error_from_call(failure, self.target)
         if not _passes(error):
             raise error from failure
+        why = None if self._tls is None else self._why_closed(failure)
+        if why is not None:  # passes all the same: files are replaced on either side while vehicles drive
+            logger.warning("%s", why)
+            error = ServerUnreachableError(str(why))
         return retry_after_ms(failure) / 1000, error
 
     def _follow(self, stream: UploadStream, call: Any) -> grpc.RpcError | UpcycleError | None:
@@ -266,15 +301,10 @@ class Uploader:
         full_s = min(self.config.max_delay_s, self.config.first_delay_s * 2.0 ** min(failures - 1, 30))
         return full_s * (0.5 + 0.5 * self._random_unit())
 
-    def _channel(self) -> grpc.Channel:
-        options = (
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.keepalive_time_ms", 20_000),
-            ("grpc.keepalive_timeout_ms", 10_000),
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.use_local_subchannel_pool", 1),  # a broken connection is not shared with the next stream
-        )
-        return grpc.insecure_channel(self.target, options=options)
+    def _why_closed(self, failure: grpc.RpcError) -> UpcycleError | None:
+        """What about the certificates keeps the connection from being made; None where it is something else."""
+        is_answered = retry_after_ms(failure) > 0
+        return None if is_answered or failure.code() is not _UNAVAILABLE else explain(self.target, self._tls)
 
 
 class _Patience:

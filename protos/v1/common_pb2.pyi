@@ -33,6 +33,8 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_BACKBONE_MISMATCH: _ClassVar[Reason]
     REASON_CODEC_REFUSED: _ClassVar[Reason]
     REASON_INTEGRITY: _ClassVar[Reason]
+    REASON_UNAUTHENTICATED: _ClassVar[Reason]
+    REASON_PERMISSION_DENIED: _ClassVar[Reason]
 REASON_UNSPECIFIED: Reason
 REASON_INTERNAL: Reason
 REASON_CALLER: Reason
@@ -57,6 +59,8 @@ REASON_VERSION: Reason
 REASON_BACKBONE_MISMATCH: Reason
 REASON_CODEC_REFUSED: Reason
 REASON_INTEGRITY: Reason
+REASON_UNAUTHENTICATED: Reason
+REASON_PERMISSION_DENIED: Reason
 
 class Limits(_message.Message):
     __slots__ = ("max_payload_bytes", "max_decoded_bytes", "max_chunk_bytes", "max_scenes_in_flight", "max_scene_ids_per_query")

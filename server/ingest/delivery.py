@@ -15,6 +15,7 @@ from protos import convert
 from protos.policy import Policy
 from protos.v1 import common_pb2, delivery_pb2_grpc
 from protos.v1 import delivery_pb2 as pb
+from server.ingest.access import check_own
 from server.ingest.service import abort
 from shared_models.errors import NotFoundError, ProtocolError, StorageError, UpcycleError
 
@@ -57,6 +58,10 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServicer):
         self, request: pb.GetPolicyRequest, context: grpc.aio.ServicerContext
     ) -> common_pb2.Policy:
         """What this server accepts."""
+        try:
+            _check_named(request.vehicle_id)
+        except UpcycleError as error:
+            await abort(context, error)
         return convert.policy_to_message(self._policy)
 
     async def GetModel(  # noqa: N802
@@ -64,6 +69,7 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServicer):
     ) -> AsyncIterator[pb.GetModelResponse]:
         """The listing, then the file asked for from its offset on."""
         try:
+            _check_named(request.vehicle_id)
             files = await self._files()
             yield pb.GetModelResponse(listing=_listing(files))
             if request.file_name:
@@ -82,6 +88,12 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServicer):
         while data := await asyncio.to_thread(_read, file.path, offset, size):
             yield pb.ModelChunk(offset=offset, data=data, crc32=zlib.crc32(data))
             offset += len(data)
+
+
+def _check_named(vehicle_id: str) -> None:
+    """A vehicle need not name itself here; if it does, then by its own name."""
+    if vehicle_id:
+        check_own(vehicle_id, "delivery")
 
 
 def _published(path: Path) -> PublishedFile:

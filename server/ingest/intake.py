@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from protos.policy import Policy
@@ -14,7 +15,7 @@ from server.ingest.config import IngestConfig
 from server.ingest.header import HeaderCheck, PayloadCheck
 from server.ingest.partials import PartialBounds
 from server.ingest.placing import Placing
-from server.repositories.pseudonym import vehicle_tag
+from server.repositories.pseudonym import Pseudonyms, vehicle_tag
 from server.repositories.repository import SceneCatalogue, StoredScene
 from server.stores.store import PartialPayload, PayloadStore
 from shared_models.errors import IntegrityError, ProtocolError, SenderError, ServerUnreachableError, UpcycleError
@@ -59,7 +60,10 @@ class Intake:
         config: IngestConfig | None = None,
         check_payload: PayloadCheck | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
+        pseudonyms: Pseudonyms | None = None,
     ) -> None:
+        """pseudonyms: what vehicles are called in the catalogue and in the log; None stores their plain ids."""
+        self._pseudonyms = pseudonyms
         self.policy, self.config = policy, config or IngestConfig()
         self._store, self._catalogue = store, catalogue
         self._check_payload, self._clock_ns = check_payload or HeaderCheck(policy.limits), clock_ns
@@ -137,7 +141,7 @@ class Intake:
             "scene stored",
             extra={
                 "scene": scene.scene_id[:12],
-                "vehicle": vehicle_tag(manifest.vehicle_id),
+                "vehicle": self.tag(manifest.vehicle_id),
                 "bytes": manifest.payload_bytes,
             },
         )
@@ -156,6 +160,19 @@ class Intake:
             return stored, {s: self._store.partial_bytes(s) for s in scene_ids if s not in stored}
 
         return await self.in_thread(look)
+
+    def tag(self, vehicle_id: str) -> str:
+        """What the log calls a vehicle now."""
+        if self._pseudonyms is None:
+            return vehicle_tag(vehicle_id)
+        return self._pseudonyms.tag(vehicle_id, self._clock_ns())
+
+    def is_of(self, stored: StoredScene, vehicle_id: str) -> bool:
+        """Whether a stored scene is this vehicle's."""
+        name = stored.manifest.vehicle_id
+        if self._pseudonyms is None:
+            return name == vehicle_id
+        return self._pseudonyms.is_of(name, vehicle_id, stored.stored_at_ns)
 
     async def sweep(self) -> int:
         """Drop half-sent payloads that have expired or exceed the limits; returns how many.
@@ -209,7 +226,11 @@ class Intake:
             raise
         with self._placing.of(manifest.payload_sha256):
             partial.commit()
-            return self._catalogue.add(manifest, self._clock_ns())
+            now_ns = self._clock_ns()
+            if self._pseudonyms is None:
+                return self._catalogue.add(manifest, now_ns)
+            stored_name = self._pseudonyms.stored_name(manifest.vehicle_id, now_ns)
+            return self._catalogue.add(replace(manifest, vehicle_id=stored_name), now_ns, manifest.scene_id)
 
     def _check_content(self, manifest: SceneManifest, partial: PartialPayload) -> None:
         if partial.sha256 != manifest.payload_sha256:

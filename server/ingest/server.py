@@ -18,7 +18,9 @@ from protos.policy import MAX_MESSAGE_BYTES
 from protos.v1 import delivery_pb2, delivery_pb2_grpc, ingest_pb2, ingest_pb2_grpc
 from server.ingest.delivery import DeliveryService
 from server.ingest.intake import Intake
+from server.ingest.interceptor import AccessInterceptor
 from server.ingest.service import IngestService
+from server.ingest.tls import TlsFolder
 from shared_models.errors import ConfigError
 
 logger = logging.getLogger(__name__)
@@ -42,19 +44,23 @@ _OPTIONS = (
 class Listen:
     """Where the server listens.
 
-    host: name or address; other than loopback only with `is_public_allowed`, for nothing is encrypted yet.
+    host: name or address; other than loopback only with TLS, or with `is_public_allowed`.
     port: 0 takes a free one.
+    is_encrypted: both sides prove who they are (`server.ingest.tls`).
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     is_public_allowed: bool = False
+    is_encrypted: bool = False
 
     def __post_init__(self) -> None:
-        if not self.is_loopback and not self.is_public_allowed:
+        if self.is_encrypted and self.is_public_allowed:
+            raise ConfigError("--tls and --insecure-public: give one of them, with TLS nothing is insecure")
+        if not (self.is_loopback or self.is_encrypted or self.is_public_allowed):
             raise ConfigError(
-                f"host {self.host}: connections are not encrypted and vehicles not authenticated, so only loopback "
-                "(127.0.0.1, ::1, localhost) is served; --insecure-public serves others all the same"
+                f"host {self.host}: without --tls connections are not encrypted and vehicles not authenticated, so "
+                "only loopback (127.0.0.1, ::1, localhost) is served; --insecure-public serves others all the same"
             )
         if not 0 <= self.port < 65536:
             raise ConfigError(f"port: expected 0 to 65535, got {self.port}")
@@ -76,9 +82,16 @@ class Listen:
 class IngestServer:
     """A server of one intake; made, started and stopped inside one event loop."""
 
-    def __init__(self, intake: Intake, listen: Listen | None = None, model_directory: Path | None = None) -> None:
-        self._intake, self._listen = intake, listen or Listen()
-        self._server = grpc.aio.server(options=_OPTIONS)
+    def __init__(
+        self,
+        intake: Intake,
+        listen: Listen | None = None,
+        model_directory: Path | None = None,
+        tls: TlsFolder | None = None,
+    ) -> None:
+        """Without `tls` nothing is encrypted and nobody is asked who it is."""
+        self._intake, self._listen, self._tls = intake, listen or Listen(is_encrypted=tls is not None), tls
+        self._server = grpc.aio.server(options=_OPTIONS, interceptors=[AccessInterceptor(tls)] if tls else [])
         self._health = HealthServicer()
         self._ingest = IngestService(intake)
         self._sweeping: asyncio.Task[None] | None = None
@@ -94,7 +107,10 @@ class IngestServer:
             ConfigError: the address cannot be bound.
         """
         try:
-            port = self._server.add_insecure_port(self._listen.address)
+            if self._tls is None:
+                port = self._server.add_insecure_port(self._listen.address)
+            else:
+                port = self._server.add_secure_port(self._listen.address, self._tls.credentials())
         except RuntimeError as error:
             raise ConfigError(
                 f"cannot listen on {self._listen.address}: taken by another program, or no address of this machine"

@@ -16,9 +16,9 @@ from protos.policy import ServerTerms, VehicleIdentity, choose_version
 from protos.status import status_of, trailing_metadata
 from protos.v1 import ingest_pb2 as pb
 from protos.v1 import ingest_pb2_grpc
+from server.ingest.access import check_own
 from server.ingest.intake import Intake
 from server.ingest.session import UploadSession
-from server.repositories.pseudonym import vehicle_tag
 from server.repositories.repository import StoredScene
 from shared_models.errors import ProtocolError, UpcycleError
 
@@ -48,7 +48,9 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
     async def Handshake(self, request: pb.Hello, context: grpc.aio.ServicerContext) -> pb.Welcome:  # noqa: N802
         """May this vehicle send?"""
         try:
-            return convert.welcome_to_message(self._terms(convert.hello_from_message(request)))
+            identity = convert.hello_from_message(request)
+            check_own(identity.vehicle_id, "hello")
+            return convert.welcome_to_message(self._terms(identity))
         except UpcycleError as error:
             await abort(context, error)
 
@@ -75,6 +77,7 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
     ) -> pb.SceneStatusResponse:
         """What is stored of some scenes of one vehicle?"""
         try:
+            check_own(request.vehicle_id, "status query")
             limit = self._intake.policy.limits.max_scene_ids_per_query
             if len(request.scene_ids) > limit:
                 raise ProtocolError(f"status query: expected at most {limit} scene ids, got {len(request.scene_ids)}")
@@ -82,9 +85,8 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
             stored, partial = await self._intake.look_up(scene_ids)
         except UpcycleError as error:
             await abort(context, error)
-        return pb.SceneStatusResponse(
-            scenes=[_scene_status(s, stored.get(s), partial.get(s, 0), request.vehicle_id) for s in scene_ids]
-        )
+        own = {s: scene for s, scene in stored.items() if self._intake.is_of(scene, request.vehicle_id)}
+        return pb.SceneStatusResponse(scenes=[_scene_status(s, own.get(s), partial.get(s, 0)) for s in scene_ids])
 
     async def _greet(self, requests: AsyncIterator[pb.UploadRequest]) -> VehicleIdentity:
         try:
@@ -94,7 +96,9 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
             raise ProtocolError("no hello came on a new stream in time") from error
         if first is None or first.WhichOneof("message") != "hello":
             raise ProtocolError("expected hello as the first message of a stream")
-        return convert.hello_from_message(first.hello)
+        identity = convert.hello_from_message(first.hello)
+        check_own(identity.vehicle_id, "hello")
+        return identity
 
     def _terms(self, identity: VehicleIdentity) -> ServerTerms:
         """What this vehicle is told; raises what refuses it."""
@@ -102,7 +106,7 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
         policy = self._intake.policy
         policy.check_backbone(identity.backbone_hash, identity.split_layer)
         policy.check_codec(*identity.codecs)
-        logger.info("vehicle admitted", extra={"vehicle": vehicle_tag(identity.vehicle_id)})
+        logger.info("vehicle admitted", extra={"vehicle": self._intake.tag(identity.vehicle_id)})
         return ServerTerms(
             protocol_version=version,
             policy=policy,
@@ -119,9 +123,9 @@ async def _readable(requests: AsyncIterator[pb.UploadRequest]) -> AsyncIterator[
         raise ProtocolError(f"a message on the stream is no upcycle.v1.UploadRequest: {error}") from error
 
 
-def _scene_status(scene_id: str, stored: StoredScene | None, held: int, vehicle_id: str) -> pb.SceneStatus:
+def _scene_status(scene_id: str, stored: StoredScene | None, held: int) -> pb.SceneStatus:
     scene_id_bytes = bytes.fromhex(scene_id)
-    if stored is not None and stored.manifest.vehicle_id == vehicle_id:
+    if stored is not None:
         return pb.SceneStatus(
             scene_id=scene_id_bytes,
             state=pb.SceneStatus.STATE_STORED,

@@ -12,9 +12,8 @@ from protos.policy import ServerTerms, VehicleIdentity
 from protos.status import status_of
 from protos.v1 import ingest_pb2 as pb
 from server.ingest.intake import Intake, OpenScene
-from server.repositories.pseudonym import vehicle_tag
 from server.repositories.repository import StoredScene
-from shared_models.errors import ProtocolError, ServerUnreachableError, UpcycleError
+from shared_models.errors import PermissionDeniedError, ProtocolError, ServerUnreachableError, UpcycleError
 
 logger = logging.getLogger(__name__)
 Write = Callable[[pb.UploadResponse], Awaitable[None]]
@@ -86,7 +85,9 @@ class UploadSession:
             raise ServerUnreachableError(f"{in_flight} scenes are in flight on this stream already: wait for one")
         manifest = convert.begin_from_message(message)
         if manifest.vehicle_id != self._identity.vehicle_id:
-            raise ProtocolError(f"frame {manifest.frame_id}: made by another vehicle than the one that said hello")
+            raise PermissionDeniedError(
+                f"frame {manifest.frame_id}: made by another vehicle than the one that said hello"
+            )
         return await self._intake.begin(manifest)
 
     async def _chunk(self, message: pb.Chunk) -> None:
@@ -137,7 +138,7 @@ class UploadSession:
     async def _refuse(self, scene_id: str, error: UpcycleError, may_retry: bool | None = None) -> None:
         self._close(scene_id)
         status = status_of(error)
-        tag = vehicle_tag(self._identity.vehicle_id)
+        tag = self._intake.tag(self._identity.vehicle_id)
         logger.warning("scene refused: %s", error, extra={"scene": scene_id[:12], "vehicle": tag})
         refused = pb.Refused(
             reason=status.reason,

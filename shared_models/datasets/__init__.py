@@ -52,15 +52,17 @@ def open_dataset(
     return dataset_class.open(root, split) if with_labels else dataset_class.open_unlabelled(root, split)
 
 
-def settings_of(given: str, words: list[str]) -> dict[str, Any]:
+def settings_of(given: str, words: list[str], kind: str = "dataset") -> dict[str, Any]:
     """KEY=VALUE words as a mapping; a value is TOML where it is that (numbers, true), else text.
+
+    `kind` is what `given` is called in the message.
 
     Raises:
         ConfigError: a word is not of that form.
     """
     wrong = next((word for word in words if "=" not in word), None)
     if wrong is not None:
-        raise ConfigError(f"dataset {given}: expected KEY=VALUE, got {wrong!r}")
+        raise ConfigError(f"{kind} {given}: expected KEY=VALUE, got {wrong!r}")
     return {key: _value(text) for key, _, text in (word.partition("=") for word in words)}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from server.ingest.tls import TlsConfig, TlsFolder
 from server.pki import files
+from server.pki.certificates import make_key, make_revocations
 from server.pki.identity import Peer, peer_of
 from shared_models.errors import ConfigError, UnauthenticatedError
 from tests.fleet_pki import DAY, Fleet, now
@@ -69,6 +70,18 @@ def test_a_foreign_certificate_with_its_key(fleet: Fleet, tmp_path: Path) -> Non
     for name in ("key.pem", "cert.pem"):
         files.write(fleet.server / name, (other.server / name).read_bytes())
     with pytest.raises(ConfigError, match="not issued by any authority"):
+        fleet.tls()
+
+
+def test_a_forged_list_in_the_authoritys_name(fleet: Fleet) -> None:
+    (authority,) = files.load_certificates(fleet.server / "ca.pem")
+    forged = make_revocations([], 99, authority, make_key(), now())
+    tls, peer = fleet.tls(), car(fleet)
+    fleet.authority.revoke("vehicle/car-1", now())
+    assert is_revoked(tls, peer)
+    files.write(fleet.server / "crl.pem", files.to_pem([forged]))
+    assert is_revoked(tls, peer)
+    with pytest.raises(ConfigError, match="no list signed by"):
         fleet.tls()
 
 
