@@ -24,6 +24,7 @@ def main(cases: Path, folder: Path) -> None:
         given = torch.load(cases, weights_only=True)
         found = {name: answer(case, processes.rank) for name, case in given.items()}
         found["summed"] = processes.summed([1.0, float(processes.rank)], torch.device("cpu"))
+        found["gathered"] = processes.gathered((processes.rank, "x"))
         found["names"] = processes.joined_names([f"a{processes.rank}"])
         torch.save(found, folder / f"rank-{processes.rank}.pt")
 

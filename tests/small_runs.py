@@ -17,6 +17,7 @@ from server.training.preparation import prepare
 from server.training.processes import Processes
 from server.training.run_config import RunConfig, changed, merged_tables, parse_run
 from server.training.run_folder import RunFolder
+from server.training.saved_state import read_state
 
 RANGE_M = [0, -6.4, -3, 12.8, 6.4, 1]
 TABLE: Mapping[str, Any] = {
@@ -121,7 +122,7 @@ def train_small(run: RunConfig, data: Path) -> tuple[Outcome, dict[str, torch.Te
 def saved_tensors(folder: Path) -> dict[str, torch.Tensor]:
     """Tensors and numbers of the last saved state, by their path in it."""
     last = sorted(folder.glob("step-*.pt"))[-1]
-    return dict(_flat(torch.load(last, weights_only=True), ""))
+    return dict(_flat(read_state(last), ""))
 
 
 def _flat(value: Any, name: str) -> list[tuple[str, torch.Tensor]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -17,6 +18,7 @@ from shared_models.errors import ConfigError, StorageError
 if TYPE_CHECKING:
     from server.evaluation.kitti_report import KittiReport
     from server.evaluation.objects import EvaluatedFrame
+    from server.evaluation.waymo import WaymoReport
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,7 +34,8 @@ def evaluate(
         typer.Option("--run", metavar="FILE", help="Run file: its last checkpoint on its data.evaluation."),
     ] = None,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="With --run: change one value.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --run: change one value."),
     ] = None,
     data: Annotated[Path, typer.Option(help="With --run: folder of the server's data.")] = Path("upcycle-data"),
     checkpoint: Annotated[
@@ -45,7 +48,11 @@ def evaluate(
         Path | None, typer.Option("--html", metavar="FILE", help="With --run: where the page with pictures goes.")
     ] = None,
 ) -> None:
-    """Score detections by KITTI's rules: a checkpoint's with --run, or those in text files with `kitti`."""
+    """Score detections by KITTI's rules: a checkpoint's with --run, or those in text files with `kitti`.
+
+    With --run, also by Waymo's rules where the run file's evaluation.rules names them.
+    """
+    _require_used(context, has_run=run is not None)
     if context.invoked_subcommand is not None:
         return
     if run is None:
@@ -54,6 +61,21 @@ def evaluate(
     from upcycle.evaluate_run import evaluate_from_run
 
     evaluate_from_run(run, changes or [], data, checkpoint, json_file, html_file)
+
+
+def _require_used(context: typer.Context, has_run: bool) -> None:
+    """Refuse options that nothing would read."""
+    options = {parameter.name or "": parameter.opts[0] for parameter in context.command.params}
+    given = [
+        option for name, option in options.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if not given:
+        return
+    if context.invoked_subcommand is not None:
+        command = context.invoked_subcommand
+        raise ConfigError(f"evaluate: {', '.join(given)} before `{command}` would be ignored; put options after it")
+    if not has_run:
+        raise ConfigError(f"evaluate: {', '.join(given)} without --run: give --run FILE, or use `evaluate kitti`")
 
 
 @app.command()
@@ -108,6 +130,23 @@ def print_report(report: KittiReport) -> None:
             about = f"{rule.name} ({'/'.join(str(score.objects) for score in own)})" if metric == names[0] else ""
             cells = [_percent(score.ap_r40) for score in own] + [_percent(score.ap_all) for score in own]
             table.add_row(about, metric, *cells, end_section=metric == names[-1])
+    _print(table)
+
+
+def print_waymo(report: WaymoReport) -> None:
+    """AP and APH by Waymo's rules as a table on stdout."""
+    table = Table(title="Waymo's rules, 3D, in percent")
+    for name in ("class", "level"):
+        table.add_column(name, no_wrap=True)
+    for name in ("objects", "AP", "APH"):
+        table.add_column(name, justify="right")
+    for score in report.scores:
+        numbers = (str(score.objects), _percent(score.ap), _percent(score.aph))
+        table.add_row(score.class_name, score.level.upper(), *numbers)
+    _print(table)
+
+
+def _print(table: Table) -> None:
     console = Console()
     (console if console.is_terminal else Console(width=FILE_WIDTH)).print(table)
 

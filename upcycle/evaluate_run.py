@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from server.evaluation.report import write_report
 from server.evaluation.run_evaluation import RunEvaluation, RunEvaluationConfig, evaluate_run
 from server.training.atomic_files import write_whole
+from server.training.processes import Processes, choose_device
 from server.training.run_config import RunConfig, load_run
 from server.training.run_folder import RunFolder
+from server.training.source_config import SourceConfig
 from server.training.sources import Source, open_source
 from shared_models.checkpoints import open_checkpoint
+from shared_models.configuration import to_dict
 from shared_models.detector import Detector
 from shared_models.errors import ConfigError, NotFoundError
-from upcycle.evaluate import print_report
+from shared_models.sparse import create_engine
+from upcycle.evaluate import print_report, print_waymo
+
+# What may differ from the run file without naming another trained run.
+OF_EVALUATION: Final = (
+    "data.evaluation",
+    "data.evaluates_on_labelled",
+    "evaluation",
+    "loop.device",
+    "loop.threads",
+    "detector.engine",
+)
 
 
 def evaluate_from_run(
@@ -30,28 +49,59 @@ def evaluate_from_run(
 ) -> None:
     """Evaluate and write JSON and page, by default beside the run's other files.
 
+    changes: of the evaluation's frames, rules or device; a change of anything else names a run trained with it.
+
     Raises:
         ConfigError: the run file is wrong or names no frames to evaluate on.
         NotFoundError: no checkpoint is given and the run has made none.
+        DeviceError: loop.device is cuda and there is no GPU.
     """
     run = load_run(file, changes)
     if run.data.evaluation is None:
         raise ConfigError(f"{file}: data.evaluation is missing: it says on which frames to evaluate")
-    folder = RunFolder.of(data, run)
+    folder = trained_folder(file, changes, data)
     chosen = checkpoint or _last_checkpoint(folder)
-    detector = open_checkpoint(chosen, device="cuda" if run.loop.device == "cuda" else "cpu")
+    if run.loop.threads:
+        torch.set_num_threads(run.loop.threads)
+    device = choose_device(run.loop.device, Processes())
+    detector = open_checkpoint(chosen, device, engine=create_engine(run.detector.engine))
     source = open_source(run.data.evaluation, data / "cache")
-    found = _with_bar(detector, source, RunEvaluationConfig(overlaps=run.evaluation.overlaps))
+    config = RunEvaluationConfig(overlaps=run.evaluation.overlaps, rules=run.evaluation.rules)
+    found = _with_bar(detector, source, config)
     report = {"run_id": folder.run_id, "checkpoint": str(chosen), "dataset": source.config.dataset, **found.to_dict()}
-    stem = folder.path / "evaluations" / f"{chosen.name}-{source.config.split}"
-    json_file, html_file = json_file or stem.with_suffix(".json"), html_file or stem.with_suffix(".html")
+    stem = output_name(chosen, source.config)
+    json_file = json_file or folder.path / "evaluations" / f"{stem}.json"
+    html_file = html_file or folder.path / "evaluations" / f"{stem}.html"
     write_whole(json_file, (json.dumps(report, indent=1) + "\n").encode())
     for overlap, own in found.reports.items():
         print(f"overlaps: {overlap}")
         print_report(own)
+    if found.waymo is not None:
+        print_waymo(found.waymo)
     first = next(iter(found.reports.values()))
-    write_report(html_file, first, found.frames, title(run, source, chosen), source.dataset.frame)
+    write_report(html_file, first, found.frames, title(run, source, chosen), source.dataset.frame, found.waymo)
     print(f"numbers: {json_file}\npage: {html_file}")
+
+
+def trained_folder(file: Path, changes: Sequence[str], data: Path) -> RunFolder:
+    """The run that was trained with all `changes`, else the one without those that only concern the evaluation."""
+    whole = RunFolder.of(data, load_run(file, changes))
+    if whole.checkpoints():
+        return whole
+    return RunFolder.of(data, load_run(file, [change for change in changes if not _is_of_evaluation(change)]))
+
+
+def _is_of_evaluation(change: str) -> bool:
+    key = change.partition("=")[0].strip()
+    return any(key == part or key.startswith(f"{part}.") for part in OF_EVALUATION)
+
+
+def output_name(checkpoint: Path, source: SourceConfig) -> str:
+    """Names checkpoint, dataset and split; a hash tells other frames or another checkpoint of that name apart."""
+    whole = json.dumps([str(checkpoint.resolve()), to_dict(source)], sort_keys=True)
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:8]
+    dataset, split = (re.sub(r"[^A-Za-z0-9_.=]+", "-", word)[:60] for word in (source.dataset, source.split))
+    return f"{checkpoint.name}-{dataset}-{split}-{digest}"
 
 
 def title(run: RunConfig, source: Source, checkpoint: Path) -> str:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,16 +15,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared_models.errors import ConfigError, TrainingDivergedError
+from shared_models.errors import ConfigError, DatasetError, TrainingDivergedError
 
 if TYPE_CHECKING:
-    from server.training.experiment import Cell, CellResult, ExperimentConfig
+    from server.training.cell_results import CellResult
+    from server.training.experiment import Cell, ExperimentConfig
 
 app = typer.Typer(
     help="Run a grid of methods, splits and seeds, and print its table.", no_args_is_help=True, add_completion=False
 )
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file (TOML).", show_default=False)]
+DIVERGED = "its training diverged"
 DataOption = Annotated[Path, typer.Option(help="Folder of the server's data; runs and results are kept below it.")]
 
 
@@ -38,24 +41,25 @@ def run(
     """Fill the cells that are not finished, then print the table. Stopped, it goes on where it was.
 
     Several machines may work on one shared folder: a cell that another one is working on is left to it. Without a
-    shared folder, give each machine its --share and copy the results together.
+    shared folder, give each machine its --share and copy the results together. Ends with code 1 where cells are left
+    unfilled, and says why.
     """
-    from server.training.experiment import load_experiment, load_result
+    from server.training.cell_results import manifest_hashes
+    from server.training.experiment import load_experiment
 
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise ConfigError("an experiment trains each cell in one process: start it without torchrun")
     config, cells = load_experiment(file)
-    results, has_failed = data / "experiments" / config.name, False
-    for cell in _shared_out(cells, share):
-        with _claimed(results, cell) as is_ours:
-            if load_result(results, cell) is not None:
-                continue
-            if not is_ours:
-                print(f"{cell.name}: another process is working on it")
-                continue
-            has_failed |= not _fill_or_say(cell, cells, data, results)
-    _print_table(config, _finished(cells, results), len(cells))
-    if has_failed:
+    chosen = _shared_out(cells, share)
+    for cell in chosen:  # a missing manifest shows before the first hour of training
+        manifest_hashes(cell.run())
+    grid = _Grid(config=config, cells=cells, data=data, results=data / "experiments" / config.name)
+    left = _fill_all(grid, chosen)
+    _print_table(config, _finished(cells, grid.results), len(cells))
+    if left:
+        print(f"{len(left)} of {len(chosen)} cells are left unfilled:")
+        for name, reason in left.items():
+            print(f"  {name}: {reason}")
         raise typer.Exit(1)
 
 
@@ -68,19 +72,58 @@ def show(file: FileArgument, data: DataOption = Path("upcycle-data")) -> None:
     _print_table(config, _finished(cells, data / "experiments" / config.name), len(cells))
 
 
-def _fill_or_say(cell: Cell, cells: tuple[Cell, ...], data: Path, results: Path) -> bool:
-    """False where the cell's training diverged, which says nothing about the others."""
-    try:
-        _fill(cell, cells, data, results)
-    except TrainingDivergedError as error:
-        Console(stderr=True).print(f"{cell.name}: {error}", highlight=False, markup=False, soft_wrap=True)
-        return False
-    return True
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grid:
+    """cells: all of the experiment. data: the server's data folder. results: folder of the finished cells."""
+
+    config: ExperimentConfig
+    cells: tuple[Cell, ...]
+    data: Path
+    results: Path
 
 
-def _fill(cell: Cell, cells: tuple[Cell, ...], data: Path, results: Path) -> None:
+def _fill_all(grid: _Grid, chosen: list[Cell]) -> dict[str, str]:
+    """Go through the cells until a round finishes none; why the others are left, by name.
+
+    Later rounds find what other processes finished meanwhile, and what could not start before.
+    """
+    left = {cell.name: "" for cell in chosen}
+    waiting, count = list(chosen), -1
+    while waiting and len(left) != count:
+        count = len(left)
+        for cell in waiting:
+            left[cell.name] = _visit(grid, cell)
+            if not left[cell.name]:
+                del left[cell.name]
+        waiting = [cell for cell in waiting if left.get(cell.name, DIVERGED) != DIVERGED]
+    return left
+
+
+def _visit(grid: _Grid, cell: Cell) -> str:
+    """Fill a cell where that can be done now; why it cannot, "" once it is finished."""
+    from server.training.cell_results import load_result, require_metrics
+
+    with _claimed(grid.results, cell) as is_ours:
+        known = load_result(grid.results, cell)
+        if known is None and not is_ours:
+            return "another process is working on it"
+        parent = None
+        if known is None and cell.parent:
+            parent = load_result(grid.results, next(other for other in grid.cells if other.name == cell.parent))
+            if parent is None:
+                return f"waits for {cell.parent}"
+        try:
+            known = known or _fill(grid, cell, parent)
+        except TrainingDivergedError as error:  # which says nothing about the other cells
+            Console(stderr=True).print(f"{cell.name}: {error}", highlight=False, markup=False, soft_wrap=True)
+            return DIVERGED
+    require_metrics(known, grid.config)
+    return ""
+
+
+def _fill(grid: _Grid, cell: Cell, parent: CellResult | None) -> CellResult:
     from server.repositories.run_log import hash_run_file
-    from server.training.experiment import CellResult, load_result, save_result
+    from server.training.cell_results import CellResult, manifest_hashes, save_result
     from server.training.run_config import run_text
     from server.training.run_folder import RunFolder
     from shared_models.checkpoints import read_manifest
@@ -88,14 +131,9 @@ def _fill(cell: Cell, cells: tuple[Cell, ...], data: Path, results: Path) -> Non
     from upcycle import training_session
     from upcycle.train import StepProgress
 
-    checkpoint = ""
-    if cell.parent:
-        parent = load_result(results, next(other for other in cells if other.name == cell.parent))
-        if parent is None:
-            print(f"{cell.name}: waits for {cell.parent}")
-            return
-        checkpoint = parent.checkpoint
-    config = cell.run(checkpoint)
+    data = grid.data
+    config = cell.run("" if parent is None else _checkpoint_of(parent))
+    manifests = manifest_hashes(config)
     print(f"{cell.name}: training", flush=True)
     started_s = time.monotonic()
     with StepProgress(cell.name) as progress:
@@ -116,8 +154,23 @@ def _fill(cell: Cell, cells: tuple[Cell, ...], data: Path, results: Path) -> Non
         model_sha256=read_manifest(last).model_sha256,
         seconds=round(time.monotonic() - started_s, 1),
         numbers=training_session.last_numbers(data, folder.run_id),
+        manifest_sha256=manifests,
+        parent_sha256="" if parent is None else parent.model_sha256,
     )
-    save_result(results, result)
+    save_result(grid.results, result)
+    return result
+
+
+def _checkpoint_of(parent: CellResult) -> str:
+    """Folder of a finished cell's checkpoint, with the weights that its numbers are of."""
+    from shared_models.checkpoints import read_manifest
+
+    if read_manifest(Path(parent.checkpoint)).model_sha256 != parent.model_sha256:
+        raise DatasetError(
+            f"{parent.checkpoint}: not the weights of the finished cell {parent.cell} any more; remove that cell's "
+            "result file and its run's folder to run it again"
+        )
+    return parent.checkpoint
 
 
 def _shared_out(cells: tuple[Cell, ...], share: str) -> list[Cell]:
@@ -133,7 +186,7 @@ def _shared_out(cells: tuple[Cell, ...], share: str) -> list[Cell]:
 @contextmanager
 def _claimed(results: Path, cell: Cell) -> Iterator[bool]:
     """Hold a cell against other processes while the block runs; False where one holds it already."""
-    from server.training.experiment import result_path
+    from server.training.cell_results import result_path
 
     path = result_path(results, cell.name).with_suffix(".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,14 +203,14 @@ def _claimed(results: Path, cell: Cell) -> Iterator[bool]:
 
 
 def _finished(cells: tuple[Cell, ...], results: Path) -> list[CellResult]:
-    from server.training.experiment import load_result
+    from server.training.cell_results import load_result
 
     found = [load_result(results, cell) for cell in cells]
     return [result for result in found if result is not None]
 
 
 def _print_table(config: ExperimentConfig, results: list[CellResult], count: int) -> None:
-    from server.training.experiment import closed_gaps, summary
+    from server.training.experiment_table import closed_gaps, summary
 
     title = f"{config.name}: {len(results)} of {count} cells; mean ± {config.confidence:.0%} interval (cells)"
     table = Table(title=title)

@@ -16,6 +16,7 @@ import torch
 
 from server.repositories.archive import SceneArchive, open_archive
 from server.repositories.repository import SceneFilter
+from server.training.labelled_data import in_range
 from server.training.preparation import make_detector
 from server.training.recipe import Recipe
 from server.training.recipes.upcycling import Upcycling
@@ -131,9 +132,10 @@ def give_known_labels(recipe: Recipe) -> None:
     For telemetry only: nothing that is learned depends on them.
     """
     unlabelled = recipe.setup.run.data.unlabelled
-    if not isinstance(recipe, Upcycling) or unlabelled is None:
+    if not isinstance(recipe, Upcycling) or unlabelled is None or not recipe.config.compare_with_labels:
         return
     source = open_source(unlabelled, recipe.setup.data / "cache")
     if source.dataset.frame(source.frame_ids[0]).labels is not None:
         scans = labelled_frames(source, recipe.setup.detector)
-        recipe.known_labels = {scan.frame_id: scan.truth for scan in scans}
+        range_m = recipe.setup.range_m
+        recipe.known_labels = {scan.frame_id: in_range(scan.truth, range_m) for scan in scans}

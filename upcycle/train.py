@@ -30,7 +30,7 @@ def train(
     ),
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, also where the run was begun before.")] = False,
 ) -> None:
-    """Train a detector; the same command goes on with a run that was stopped.
+    """Train a detector; the same command goes on with a run that was stopped, and leaves a finished one alone.
 
     Several processes: torchrun --standalone --nproc-per-node 2 -m -- upcycle train --run FILE
     """
@@ -44,7 +44,9 @@ def train(
     with StepProgress(folder.run_id) as progress:
         outcome = training_session.train(config, data, progress, fresh, announce=progress.say)
     if is_first:
-        print(f"{outcome.state} at step {outcome.step} of {outcome.total_steps} after {outcome.seconds:.0f} s")
+        how = "finished already, by a former call (--fresh begins anew)," if outcome.is_former else outcome.state
+        took = "" if outcome.is_former else f" after {outcome.seconds:.0f} s"
+        print(f"{how} at step {outcome.step} of {outcome.total_steps}{took}")
         print(f"run {folder.run_id}: {folder.path}")
 
 

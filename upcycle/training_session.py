@@ -22,7 +22,6 @@ from server.training.journal import Journal
 from server.training.loop import Outcome, Progress, TrainingLoop
 from server.training.preparation import prepare
 from server.training.processes import Processes, choose_device, joined
-from server.training.recipe import Recipe
 from server.training.run_config import RunConfig, run_text
 from server.training.run_folder import RunFolder
 from server.training.sources import Source, open_source
@@ -40,9 +39,10 @@ def train(
     is_fresh: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Train, going on where a former call with the same run file stopped.
+    """Train, going on where a former call with the same run file stopped; nothing is done where one finished.
 
-    data: the server's data folder, made where it is missing. is_fresh: forget what a former call left.
+    data: the server's data folder, made where it is missing; the same one for the processes of all machines.
+    is_fresh: forget what a former call left, once everything that the run needs is there.
     announce: given one line about device, precision, threads and processes before the first step.
 
     Raises:
@@ -54,17 +54,16 @@ def train(
         if run.loop.threads:
             torch.set_num_threads(run.loop.threads)
         folder = RunFolder.of(data, run)
-        if processes.is_first:
+        former = _finished_before(run, data, folder) if processes.is_first and not is_fresh else None
+        former = processes.gathered(former)[0]
+        if former is not None:
+            return former
+        loop = _prepared(run, data, folder, processes, progress)
+        if processes.is_first:  # only now: a command that fails before leaves no folder and removes none
             if is_fresh and folder.path.exists():
                 _remove(folder.path)
             folder.write_run(run)
-            if uses_stored_features(run):
-                fill_for(run, data)
         processes.wait()
-        recipe = prepare(run, data, processes, choose_device(run.loop.device, processes))
-        give_known_labels(recipe)
-        evaluate = _Evaluation(run, data, folder) if run.data.evaluation is not None else None
-        loop = TrainingLoop(recipe, folder, None, evaluate, progress if processes.is_first else None)
         loop.resume()
         if not processes.is_first:
             return loop.run()
@@ -74,8 +73,39 @@ def train(
         stack.callback(journal.close)
         loop.journal = journal
         if announce is not None:
-            announce(_way_of_computing(loop, recipe, processes))
+            announce(_way_of_computing(loop, processes))
         return _run_and_say(loop, journal)
+
+
+def _finished_before(run: RunConfig, data: Path, folder: RunFolder) -> Outcome | None:
+    """How a former call ended that left nothing to do; None where there is none, or what it made is gone."""
+    if not (folder.path / "run.json").is_file():
+        return None
+    run_log = open_run_log(data, is_new_allowed=True)  # one of an older version is brought up to date
+    try:
+        known = [record for record in run_log.starting_with(folder.run_id, 2) if record.run_id == folder.run_id]
+    finally:
+        run_log.close()
+    if not known or known[0].state != "finished":
+        return None
+    step, total = known[0].step, known[0].total_steps
+    is_evaluated = run.data.evaluation is None or folder.evaluation(step).is_file()
+    if step != total or not folder.checkpoint(step).is_dir() or not is_evaluated:
+        return None
+    return Outcome(state="finished", step=step, total_steps=total, seconds=0.0, is_former=True)
+
+
+def _prepared(
+    run: RunConfig, data: Path, folder: RunFolder, processes: Processes, progress: Progress | None
+) -> TrainingLoop:
+    """The loop with all that it needs opened; nothing is written into the run's folder."""
+    if processes.is_first and uses_stored_features(run):
+        fill_for(run, data)
+    processes.wait()
+    recipe = prepare(run, data, processes, choose_device(run.loop.device, processes))
+    give_known_labels(recipe)
+    evaluate = _Evaluation(run, data, folder) if run.data.evaluation is not None else None
+    return TrainingLoop(recipe, folder, None, evaluate, progress if processes.is_first else None)
 
 
 def _run_and_say(loop: TrainingLoop, journal: Journal) -> Outcome:
@@ -93,8 +123,8 @@ def _run_and_say(loop: TrainingLoop, journal: Journal) -> Outcome:
     return outcome
 
 
-def _way_of_computing(loop: TrainingLoop, recipe: Recipe, processes: Processes) -> str:
-    device = recipe.setup.device
+def _way_of_computing(loop: TrainingLoop, processes: Processes) -> str:
+    device = loop.device
     where = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
     threads, several = torch.get_num_threads(), f", {processes.count} processes" if processes.count > 1 else ""
     return (
@@ -140,7 +170,7 @@ class _Evaluation:
     def __init__(self, run: RunConfig, data: Path, folder: RunFolder) -> None:
         assert run.data.evaluation is not None
         self._source = open_source(run.data.evaluation, data / "cache")
-        self._config = RunEvaluationConfig(overlaps=run.evaluation.overlaps)
+        self._config = RunEvaluationConfig(overlaps=run.evaluation.overlaps, rules=run.evaluation.rules)
         self._folder = folder
 
     def __call__(self, detector: Detector, step: int) -> tuple[Mapping[str, Any], Mapping[str, float]]:

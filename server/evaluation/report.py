@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from server.evaluation.kitti_config import ORIENTED
-from server.evaluation.kitti_report import FrameOutcome, KittiReport, Score
+from server.evaluation.kitti_report import FrameOutcome, KittiReport
 from server.evaluation.objects import EvaluatedFrame
 from server.evaluation.report_pictures import curves_picture, distance_picture, frame_picture
+from server.evaluation.waymo import WaymoReport
 from shared_models.errors import NotFoundError, StorageError
 from shared_models.records import Frame
 
@@ -38,18 +39,20 @@ def write_report(
     frames: Sequence[EvaluatedFrame],
     title: str,
     frame_of: Callable[[str], Frame] | None = None,
+    waymo: WaymoReport | None = None,
 ) -> None:
     """Write the page; it needs no other file and no network.
 
     frames: those that `report` is about.
     title: names detector and dataset, and says so where the data are simulated.
     frame_of: gives a frame with its points by name; without, pictures of frames have boxes only.
+    waymo: the same frames by Waymo's rules, for one more table.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
         StorageError: the file cannot be written.
     """
-    page = html_page(report, frames, title, frame_of)
+    page = html_page(report, frames, title, frame_of, waymo)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")
@@ -62,6 +65,7 @@ def html_page(
     frames: Sequence[EvaluatedFrame],
     title: str,
     frame_of: Callable[[str], Frame] | None = None,
+    waymo: WaymoReport | None = None,
 ) -> str:
     """The page as text; arguments as in `write_report`."""
     parts = [
@@ -70,6 +74,7 @@ def html_page(
         _warnings(report),
         "<h2>Average precision</h2>",
         _score_table(report),
+        "" if waymo is None else _waymo_table(waymo),
         "<h2>Precision and recall</h2>",
         "<p>Precision is the highest at this recall or a larger one; its area, all-point AP, is in the legend.</p>",
         _picture(curves_picture(report), "precision over recall"),
@@ -117,13 +122,23 @@ def _score_table(report: KittiReport) -> str:
         for place, metric in enumerate(names):
             scores = [report.score(rule.name, metric, name) for name in difficulties]
             about = f"{escape(rule.name)} ({', '.join(str(s.objects) for s in scores)})" if place == 0 else ""
-            cells = "".join(f"<td>{_percent(score, field)}</td>" for _, field in kinds for score in scores)
+            cells = "".join(f"<td>{_percent(getattr(score, field))}</td>" for _, field in kinds for score in scores)
             rows.append(f'<tr class="{"first" if place == 0 else ""}"><td>{about}</td><td>{metric}</td>{cells}</tr>')
     return f"<table><thead><tr><th>class</th><th>metric</th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _percent(score: Score, field: str) -> str:
-    value: float = getattr(score, field)
+def _waymo_table(report: WaymoReport) -> str:
+    heads = "".join(f"<th>{name}</th>" for name in ("class", "level", "objects", "AP", "APH"))
+    rows = "".join(
+        f"<tr><td>{escape(score.class_name)}</td><td>{score.level.upper()}</td><td>{score.objects}</td>"
+        f"<td>{_percent(score.ap)}</td><td>{_percent(score.aph)}</td></tr>"
+        for score in report.scores
+    )
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<h2>Average precision by Waymo's rules, 3D</h2>\n{table}"
+
+
+def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.2f}"
 
 

@@ -100,7 +100,10 @@ def open_run_log(directory: Path, is_new_allowed: bool = False) -> RunLog:
 def _database(directory: Path, is_new_allowed: bool) -> Path:
     path = directory / _CATALOGUE
     if not is_new_allowed and not path.is_file():
-        raise NotFoundError(f"{directory}: no server data here; give the folder that `server serve --data` got")
+        raise NotFoundError(
+            f"{directory}: no server data here; give the folder that `upcycle server serve --data` or "
+            "`upcycle train --data` got"
+        )
     return path
 
 

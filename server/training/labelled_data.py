@@ -30,7 +30,8 @@ class LabelledDataConfig:
         word is neither here nor in `class_names` are dropped.
     point_fields: columns that the detector reads.
     view: "all" keeps every point and label; "camera" those that the frame's camera sees.
-    range_m: [x_min y_min z_min x_max y_max z_max], metres; labels whose centre lies outside are dropped.
+    range_m: [x_min y_min z_min x_max y_max z_max], metres; labels whose centre lies outside are dropped. For training
+        this is done after augmentation (`in_range`), which moves objects into the detector's range and out of it.
     min_points: labels with fewer points in their box are dropped; 0 keeps those that the scan does not show.
     max_length_m: labels longer than this are dropped, metres; ST3D takes 10 for Lyft.
     """
@@ -102,6 +103,13 @@ def _truth(labels: ObjectLabels, config: LabelledDataConfig) -> Truth:
     is_sized = (boxes[:, 3:6] > 0).all(axis=1) & (boxes[:, 3] <= config.max_length_m)
     kept: NDArray[np.bool_] = (indices >= 0) & is_inside & is_sized
     return Truth.exact(boxes[kept], indices[kept])
+
+
+def in_range(truth: Truth, range_m: Sequence[float]) -> Truth:
+    """The boxes whose centre lies in [x_min y_min z_min x_max y_max z_max], metres: those that a detector can find."""
+    low, high = np.array(range_m[:3]), np.array(range_m[3:])
+    rows = np.flatnonzero(((truth.boxes[:, :3] >= low) & (truth.boxes[:, :3] <= high)).all(axis=1))
+    return truth if len(rows) == len(truth) else truth.chosen(rows)
 
 
 class LabelledFrames:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from server.training.augment import Augmentation
 from server.training.batches import BatchSampler, Sample
-from server.training.labelled_data import LabelledFrames
+from server.training.labelled_data import EVERYWHERE, LabelledFrames, in_range
 from server.training.samples import LabelledScan
 from shared_models.errors import InvalidValueError, UpcycleError
 from shared_models.records import check
@@ -129,15 +129,21 @@ class Loader(Generic[T]):
 
 
 class PrepareLabelled:
-    """Prepares a labelled sample: reads the scan and augments it with the sample's own generator."""
+    """Prepares a labelled sample: reads the scan and augments it with the sample's own generator.
 
-    def __init__(self, frames: LabelledFrames, augmentation: Augmentation) -> None:
-        self.frames, self.augmentation = frames, augmentation
+    Boxes outside of `range_m` are dropped last: augmentation moves objects across the border of a detector's range.
+    """
+
+    def __init__(
+        self, frames: LabelledFrames, augmentation: Augmentation, range_m: Sequence[float] = EVERYWHERE
+    ) -> None:
+        self.frames, self.augmentation, self.range_m = frames, augmentation, tuple(range_m)
 
     def __call__(self, sample: Sample) -> LabelledScan:
         frame_id = self.frames.frame_ids[sample.index]
         try:
-            return self.augmentation.apply(self.frames.scan(frame_id), sample.rng())
+            scan = self.augmentation.apply(self.frames.scan(frame_id), sample.rng())
+            return replace(scan, truth=in_range(scan.truth, self.range_m))
         except UpcycleError as error:
             if frame_id not in str(error):
                 error.args = (f"frame {frame_id}: {error}", *error.args[1:])

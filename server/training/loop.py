@@ -21,7 +21,7 @@ from server.training.optimiser import make_optimiser
 from server.training.precision import autocast, resolve
 from server.training.recipe import Recipe
 from server.training.run_folder import RunFolder
-from server.training.saved_state import load_state, save_state
+from server.training.saved_state import load_state, save_state, state_sha256
 from server.training.seen_scenes import read_seen
 from server.training.shared_norm import share_batch_norm
 from server.training.step_module import StepInput, StepModule
@@ -36,18 +36,22 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a call of the loop ended. state: "stopped" where a signal or `stop_after` ended it early."""
+    """How a call of the loop ended.
+
+    state: "stopped" where a signal or `stop_after` ended it early. is_former: a former call had finished it already.
+    """
 
     state: Literal["finished", "stopped"]
     step: int
     total_steps: int
     seconds: float
+    is_former: bool = False
 
 
 class TrainingLoop:
     """Trains a recipe's detector; one object a run and process.
 
-    precision: in which the dense layers are computed. total_steps: of the whole run. step: done so far.
+    precision: in which the dense layers are computed, on device. total_steps: of the whole run. step: done so far.
     evaluate: called with the detector and the step; gives a report and single numbers of it.
     progress: called after each step with step, total and the last numbers.
     """
@@ -64,9 +68,9 @@ class TrainingLoop:
         setup = recipe.setup
         self._recipe, self._folder, self.journal = recipe, folder, journal
         self._evaluate, self._progress = evaluate, progress
-        self._run, self._device, self._processes = setup.run, setup.device, setup.processes
+        self._run, self.device, self._processes = setup.run, setup.device, setup.processes
         self._config = setup.run.loop
-        self.precision = resolve(self._config.precision, self._device)
+        self.precision = resolve(self._config.precision, self.device)
         self.total_steps = self._config.steps or recipe.steps_per_epoch * self._config.epochs
         share_batch_norm(setup.detector)
         module = StepModule(setup.detector, setup.objective)
@@ -80,15 +84,20 @@ class TrainingLoop:
         self._is_stop_wanted = self._is_stop_agreed = False
 
     def resume(self) -> bool:
-        """Go on from the run's last saved state, if there is one.
+        """Go on from the run's last saved state, if there is one; every process has to call it.
 
         Raises:
             CheckpointError: there are states and none can be read.
-            ConfigError: the state is of another number of steps or other parameters.
+            ConfigError: the state is of another number of steps or other parameters, or the processes found different
+                states (machines without a shared data folder).
         """
         state = load_state(self._folder.state)
-        if state is None:
-            return False
+        if state is not None:
+            self._take(state)
+        self._check_equal_states()
+        return state is not None
+
+    def _take(self, state: Mapping[str, Any]) -> None:
         if state["total_steps"] != self.total_steps:
             raise ConfigError(
                 f"run {self._folder.run_id}: its saved state is of {state['total_steps']} steps, the run file asks for "
@@ -99,7 +108,18 @@ class TrainingLoop:
         self._schedule.load_state_dict(state["schedule"])
         self._recipe.load_state(state["recipe"])
         self.step = int(state["step"])
-        return True
+
+    def _check_equal_states(self) -> None:
+        own = (self.step, state_sha256(self._recipe.setup.detector.state_dict())) if self._processes.count > 1 else None
+        found = self._processes.gathered(own)
+        if len(set(found)) == 1:
+            return
+        folder = self._folder
+        each = "; ".join(f"process {rank}: step {step}, {sha[:12]}" for rank, (step, sha) in enumerate(found))
+        raise ConfigError(
+            f"run {folder.run_id}: the processes would go on from different weights ({each}): give all machines one "
+            f"shared folder as --data, or copy {folder.state} of the first machine to each of the others"
+        )
 
     def run(self) -> Outcome:
         """Train to the end, or until a signal asks to stop; the state is saved in both cases.
@@ -131,7 +151,7 @@ class TrainingLoop:
         # Dropout draws from torch's generator: seeded by the step, a resumed run draws the same.
         torch.manual_seed(((self._run.seed * 1_000_003 + self.step) * 4099 + self._processes.rank) % 2**63)
         self._recipe.training_mode()
-        with autocast(self.precision, self._device):
+        with autocast(self.precision, self.device):
             total, terms, counts = self._module(step_input)
         numbers = self._of_all_processes(total, terms, counts)
         self._check_finite(numbers["loss/total"], numbers, step_input)
@@ -158,7 +178,7 @@ class TrainingLoop:
         losses = {f"loss/{name}": float(term) for name, term in terms.items()} | {"loss/total": float(total.detach())}
         count = self._processes.count
         *summed, stops = self._processes.summed(
-            [*losses.values(), *counts.values(), float(self._is_stop_wanted)], self._device
+            [*losses.values(), *counts.values(), float(self._is_stop_wanted)], self.device
         )
         self._is_stop_agreed = stops > 0
         found = {name: value / count for name, value in zip(losses, summed[: len(losses)], strict=True)}
@@ -224,9 +244,8 @@ class TrainingLoop:
             return
         terms = {name.removeprefix("loss/"): value for name, value in numbers.items() if name.startswith("loss/")}
         frames = self._processes.joined_names(step_input.frame_ids)
-        made = self._folder.checkpoints()
-        saved = sorted(self._folder.state.glob("step-*.pt"))
-        good = made[-1] if made else (saved[-1] if saved else "none was made yet")
+        newest = self._folder.newest_weights(self.step)
+        good = newest or self._run.detector.checkpoint or "none was made yet"
         raise TrainingDivergedError(
             f"run {self._folder.run_id}: the loss or its gradient is not finite at step {self.step + 1} "
             f"({', '.join(f'{name} {term:g}' for name, term in terms.items())}); "

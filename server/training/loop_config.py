@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from server.training.precision import PRECISIONS
 from shared_models.errors import InvalidValueError
 from shared_models.records import check
 
 _MOST = 10**9
+# They change when something is written or how fast it goes, never a weight: no part of a run's identity.
+WITHOUT_EFFECT: Final = (
+    "workers",
+    "steps_ahead",
+    "log_every",
+    "save_every",
+    "checkpoint_every",
+    "evaluate_every",
+    "stop_after",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +36,9 @@ class LoopConfig:
     checkpoint_every: steps between checkpoints; 0 makes only the last one.
     evaluate_every: steps between evaluations; 0 evaluates only the last step.
     stop_after: ends the run early after this step while the schedule stays that of all steps; 0 never. For tests and
-        for shares of a long run; not part of a run's identity, so that the same run goes on without it.
+        for shares of a long run.
+    The keys from workers on cannot change what is learned and are not part of a run's identity: the same run goes on
+    with other values of them.
     """
 
     batch_size: int = 4

@@ -11,7 +11,7 @@ from server.training.processes import Processes
 from server.training.recipe import Recipe, RecipeSetup
 from server.training.recipes import recipe_class
 from server.training.run_config import DetectorSource, RunConfig, merged_tables
-from server.training.sources import labelled_frames, open_source
+from server.training.sources import Source, allowed_labels, labelled_frames, open_source, refuse_shared_frames
 from shared_models import detectors
 from shared_models.checkpoints import open_checkpoint
 from shared_models.configuration import from_dict, to_dict
@@ -30,6 +30,7 @@ def prepare(run: RunConfig, data: Path, processes: Processes, device: torch.devi
     """
     detector = make_detector(run.detector, run.seed).to(device)
     source = open_source(run.data.labelled, data / "cache")
+    _refuse_leaks(run, source)
     objective_class = load(OBJECTIVES, "objective", detector.name)
     setup = RecipeSetup(
         run=run,
@@ -37,11 +38,23 @@ def prepare(run: RunConfig, data: Path, processes: Processes, device: torch.devi
         detector=detector,
         objective=objective_class(from_dict(objective_class.config_class, run.objective)),
         labelled=labelled_frames(source, detector),
+        allowed_labels=allowed_labels(source),
         processes=processes,
         device=device,
     )
     found = recipe_class(run.recipe)
     return found(setup, from_dict(found.config_class, run.settings))
+
+
+def _refuse_leaks(run: RunConfig, labelled: Source) -> None:
+    """No labelled frame is also unlabelled, and none is evaluated on unless the run file says so."""
+    config = run.data
+    if config.unlabelled is not None:
+        other = open_source(config.unlabelled, with_labels=False)
+        refuse_shared_frames(labelled, other, ("labelled", "unlabelled"), "use both sides of one manifest")
+    if config.evaluation is not None and not config.evaluates_on_labelled:
+        advice = "evaluate on other frames, or say data.evaluates_on_labelled = true"
+        refuse_shared_frames(labelled, open_source(config.evaluation), ("labelled", "evaluation"), advice)
 
 
 def make_detector(source: DetectorSource, seed: int) -> AnchorDetector:

@@ -48,13 +48,17 @@ class Processes:
         distributed.all_reduce(together)
         return [float(value) for value in together.tolist()]
 
+    def gathered(self, value: Any) -> tuple[Any, ...]:
+        """The plain value that each process gives, by rank; the same in each of them."""
+        if self.count == 1:
+            return (value,)
+        found: list[Any] = [None] * self.count
+        distributed.all_gather_object(found, value)
+        return tuple(found)
+
     def joined_names(self, names: Sequence[str]) -> tuple[str, ...]:
         """The names of all processes, one after the other."""
-        if self.count == 1:
-            return tuple(names)
-        gathered: list[Any] = [None] * self.count
-        distributed.all_gather_object(gathered, list(names))
-        return tuple(name for own in gathered for name in own)
+        return tuple(name for own in self.gathered(list(names)) for name in own)
 
 
 @contextmanager

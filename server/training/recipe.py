@@ -28,7 +28,9 @@ from shared_models.detectors.anchor_detector import AnchorDetector
 class RecipeSetup:
     """What every recipe is given.
 
-    data: the server's data folder. labelled: the only frames whose labels may be used.
+    data: the server's data folder.
+    labelled: the labelled frames. allowed_labels: names of the frames whose labels may be used at all, from the split's
+        own manifest where there is one, so that a mistake in choosing frames shows.
     """
 
     run: RunConfig
@@ -36,8 +38,14 @@ class RecipeSetup:
     detector: AnchorDetector
     objective: Objective
     labelled: LabelledFrames
+    allowed_labels: frozenset[str]
     processes: Processes
     device: torch.device
+
+    @property
+    def range_m(self) -> tuple[float, ...]:
+        """[x_min y_min z_min x_max y_max z_max] that the detector sees, metres."""
+        return tuple(self.detector.config.voxels.point_range_m)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from server.training.augmentation_chain import AugmentationConfig
-from server.training.loop_config import LoopConfig
+from server.training.loop_config import WITHOUT_EFFECT, LoopConfig
 from server.training.optimiser import OptimiserConfig
 from server.training.source_config import SourceConfig
 from shared_models.configuration import from_dict, to_dict
@@ -38,20 +38,32 @@ class DetectorSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """labelled: frames whose labels are learned from. unlabelled: frames whose features are. evaluation: held out."""
+    """Which frames are for what.
+
+    labelled: frames whose labels are learned from. unlabelled: frames whose features, or scans, are.
+    evaluation: held-out frames. evaluates_on_labelled: they may be among the labelled ones, to show over-fitting.
+    """
 
     labelled: SourceConfig = SourceConfig()
     unlabelled: SourceConfig | None = None
     evaluation: SourceConfig | None = None
+    evaluates_on_labelled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSettings:
-    """overlaps: "strict" is KITTI's (car 0.7, others 0.5), "loose" 0.5 and 0.25 from above and in space."""
+    """What is reported.
+
+    overlaps: "strict" is KITTI's (car 0.7, others 0.5), "loose" 0.5 and 0.25 from above and in space.
+    rules: "kitti" always; "waymo" adds AP and APH at LEVEL_1 and LEVEL_2.
+    """
 
     overlaps: tuple[Literal["strict", "loose"], ...] = ("strict", "loose")
+    rules: tuple[Literal["kitti", "waymo"], ...] = ("kitti",)
 
     def __post_init__(self) -> None:
+        if "kitti" not in self.rules or len(set(self.rules)) != len(self.rules):
+            raise InvalidValueError(f"EvaluationSettings.rules: expected kitti, or kitti and waymo, got {self.rules}")
         if not self.overlaps or len(set(self.overlaps)) != len(self.overlaps):
             raise InvalidValueError(f"EvaluationSettings.overlaps: expected strict, loose or both, got {self.overlaps}")
 
@@ -183,9 +195,24 @@ def _value(text: str) -> Any:
 
 
 def run_text(run: RunConfig) -> str:
-    """The complete effective configuration as JSON text, the same for equal runs.
+    """The configuration as JSON text, the same for equal runs: what gives the run's id and stands in the run log.
 
-    `loop.stop_after` is left out (0): where one call ends early does not make another run.
+    Keys of the loop that cannot change what is learned (`WITHOUT_EFFECT`) are left out, so that a run can go on with
+    others. The text is itself a run file.
     """
-    whole = replace(run, loop=replace(run.loop, stop_after=0))
-    return json.dumps(to_dict(whole), indent=1, sort_keys=True) + "\n"
+    table = to_dict(run)
+    for name in WITHOUT_EFFECT:
+        del table["loop"][name]
+    return _json(table)
+
+
+def whole_run_text(run: RunConfig) -> str:
+    """The complete effective configuration as JSON text.
+
+    Only `loop.stop_after` is 0: who trains by this text later wants the whole run.
+    """
+    return _json(to_dict(replace(run, loop=replace(run.loop, stop_after=0))))
+
+
+def _json(table: Mapping[str, Any]) -> str:
+    return json.dumps(table, indent=1, sort_keys=True) + "\n"

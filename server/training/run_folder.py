@@ -1,7 +1,7 @@
 """A run's place on disk and in the list of runs.
 
 DATA/runs/RUN_ID/run.json           complete effective configuration
-DATA/runs/RUN_ID/state/             what a stopped run goes on from
+DATA/runs/RUN_ID/state/             what a stopped run goes on from, see server/training/saved_state.py
 DATA/runs/RUN_ID/checkpoints/       step-00001000/ and so on, see docs/checkpoint-format.md
 DATA/runs/RUN_ID/tensorboard/       numbers, also in DATA/catalogue.sqlite
 DATA/runs/RUN_ID/evaluations/       step-00001000.json
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from server.repositories.run_log import hash_run_file
 from server.training.atomic_files import write_whole
-from server.training.run_config import RunConfig, run_text
+from server.training.run_config import RunConfig, run_text, whole_run_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFolder:
-    """Paths of one run. run_id follows from the configuration, so the same run file goes on with the same run."""
+    """Paths of one run. run_id follows from the configuration (`run_text`), so the same run file goes on with it."""
 
     path: Path
     run_id: str
@@ -52,9 +52,22 @@ class RunFolder:
         """Folders of all checkpoints, by step."""
         return sorted((self.path / "checkpoints").glob("step-*"))
 
+    def newest_weights(self, last_step: int) -> Path | None:
+        """The newest checkpoint or saved state of at most `last_step` steps, a checkpoint where both are as new."""
+        made = [(_step_of(path), is_checkpoint, path) for path, is_checkpoint in self._weights()]
+        return max((each for each in made if each[0] <= last_step), default=(0, False, None))[2]
+
+    def _weights(self) -> list[tuple[Path, bool]]:
+        saved = [(path, False) for path in self.state.glob("step-*.pt")]
+        return saved + [(path, True) for path in self.checkpoints()]
+
     def write_run(self, run: RunConfig) -> None:
-        """Keep the effective configuration. Raises StorageError, StorageFullError."""
-        write_whole(self.path / "run.json", run_text(run).encode())
+        """Keep the complete effective configuration. Raises StorageError, StorageFullError."""
+        write_whole(self.path / "run.json", whole_run_text(run).encode())
+
+
+def _step_of(path: Path) -> int:
+    return int(path.stem.removeprefix("step-"))
 
 
 def run_id_of(run: RunConfig) -> str:

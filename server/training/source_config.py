@@ -16,7 +16,8 @@ class SourceConfig:
     dataset: as everywhere on the command line: kitti, or simulated with its settings (simulated,domain=usa,seed=3).
     root: the dataset's folder, "" for a generated one; below the current directory unless absolute.
     split: of the dataset. frames: at most so many, spread evenly over the split; 0 takes all.
-    manifest: a partial-label split file; "" is none. part: which side of it: all, labelled or unlabelled.
+    manifest: a partial-label split file; "" is none. part: which side of it: all, labelled or unlabelled; must be
+        said where there is a manifest.
     renamed: the dataset's words for classes that the detector calls otherwise.
     view: "camera" keeps only what the frame's camera sees.
     min_points: labels with fewer points are dropped. max_length_m: longer labels are dropped, metres.
@@ -29,7 +30,7 @@ class SourceConfig:
     split: str = "all"
     frames: int = 0
     manifest: str = ""
-    part: Literal["all", "labelled", "unlabelled"] = "all"
+    part: Literal["", "all", "labelled", "unlabelled"] = ""
     renamed: dict[str, str] = field(default_factory=dict)
     view: Literal["all", "camera"] = "all"
     min_points: int = 1
@@ -43,7 +44,11 @@ class SourceConfig:
         check.count("SourceConfig", "in_memory", self.in_memory, 10**8, 0)
         check.number("SourceConfig", "max_length_m", self.max_length_m, 0.1, 1000)
         check.number("SourceConfig", "shift_z_m", self.shift_z_m, -100, 100)
-        if self.part != "all" and not self.manifest:
+        if self.part in ("labelled", "unlabelled") and not self.manifest:
             raise InvalidValueError(
                 f"SourceConfig.part: {self.part!r} needs a manifest that says which frames those are"
+            )
+        if self.manifest and not self.part:
+            raise InvalidValueError(
+                f"SourceConfig.part: {self.manifest} is given; say which side of it: all, labelled or unlabelled"
             )

@@ -65,15 +65,44 @@ def fleet_id(config: SourceConfig) -> str:
     return f"{config.dataset.partition(',')[0]}-fleet-{digest[:10]}"
 
 
+def allowed_labels(source: Source) -> frozenset[str]:
+    """Names of the frames whose labels the run file allows, from the manifest itself where there is one."""
+    config = source.config
+    if config.manifest and config.part == "labelled":
+        return frozenset(load_split(Path(config.manifest)).frame_ids)
+    return frozenset(source.frame_ids)
+
+
+def refuse_shared_frames(one: Source, other: Source, names: tuple[str, str], advice: str) -> None:
+    """Two sources of one dataset have no frame in common.
+
+    Raises:
+        ConfigError: they have; the message names one such frame.
+    """
+    if _place(one.config) != _place(other.config):
+        return
+    shared = sorted(set(one.frame_ids) & set(other.frame_ids))
+    if shared:
+        raise ConfigError(
+            f"data.{names[0]} and data.{names[1]} share {len(shared)} frames of {one.config.dataset}, such as "
+            f"{shared[0]}; {advice}"
+        )
+
+
+def _place(config: SourceConfig) -> tuple[str, tuple[str, ...], str]:
+    """What makes frames of the same name the same frame."""
+    name, *words = config.dataset.partition(":")[0].split(",")
+    return name, tuple(sorted(words)), str(Path(config.root).resolve()) if config.root else ""
+
+
 def labelled_frames(source: Source, detector: AnchorDetector) -> LabelledFrames:
-    """The labelled scans of `source` in the detector's classes, point fields and range."""
-    config, range_m = source.config, detector.config.voxels.point_range_m
+    """The labelled scans of `source` in the detector's classes and point fields, with the labels out of its range."""
+    config = source.config
     data = LabelledDataConfig(
         class_names=detector.class_names,
         renamed=config.renamed,
         point_fields=detector.point_fields,
         view=config.view,
-        range_m=tuple(range_m),  # type: ignore[arg-type]
         min_points=config.min_points,
         max_length_m=config.max_length_m,
     )

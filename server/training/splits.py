@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,8 @@ def load_split(path: Path) -> PartialSplit:
     """
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: there is no such manifest; make it with\n  {_making(path)}") from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
@@ -161,6 +164,19 @@ def load_split(path: Path) -> PartialSplit:
     if split.sha256 != manifest["sha256"]:
         raise DatasetError(f"{path}: the frames do not have the declared SHA-256; fetch or make the manifest again")
     return split
+
+
+def _making(path: Path) -> str:
+    """The command that makes a manifest with this file name."""
+    stem, share, seed = "NAME", "RATIO", "SEED"
+    match = re.fullmatch(r"(.+)-([0-9.e-]+)-seed([0-9]+)\.json", path.name)
+    if match is not None:
+        stem, share, seed = match.groups()
+    dataset, root = ("kitti:train", "data/kitti") if stem == "kitti" else ("NAME:SPLIT", "DIR")
+    return (
+        f"upcycle splits make --dataset {dataset} --root {root} --ratio {share} --seed {seed} --out {path.parent} "
+        f"--name {stem}"
+    )
 
 
 def _check_manifest(path: Path, manifest: Any) -> None:

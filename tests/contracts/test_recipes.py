@@ -36,7 +36,8 @@ def a_run(name: str, folder: Path) -> RunConfig:
     """A small run of the recipe, with a store of four scenes for those that learn from one."""
     root = write_frames(folder / "kitti")
     store = folder / "store"
-    unlabelled = f"data.unlabelled={{dataset='kitti', root='{root}', split='all'}}"
+    others = write_frames(folder / "unlabelled")
+    unlabelled = f"data.unlabelled={{dataset='kitti', root='{others}', split='all'}}"
     changes = ["loop.steps=3", "loop.save_every=1", f"recipe={name}"]
     if name in RAW:
         changes.append(unlabelled)

@@ -68,6 +68,23 @@ def test_missing_detection_files(folders) -> None:
     assert run("kitti", "--labels", labels, "--detections", detections, "--allow-missing").exit_code == 0
 
 
+@pytest.mark.parametrize("option", [("--json", "x.json"), ("--data", "upcycle-data"), ("--set", "a=1")])
+def test_options_that_nothing_reads_are_refused(option: tuple[str, str], folders) -> None:
+    alone = run(*option)
+    assert isinstance(alone.exception, ConfigError)
+    assert f"{option[0]} without --run" in str(alone.exception)
+    labels, detections = folders
+    before = run(*option, "kitti", "--labels", labels, "--detections", detections)
+    assert isinstance(before.exception, ConfigError)
+    assert f"{option[0]} before `kitti`" in str(before.exception)
+
+
+def test_a_run_and_a_folder_together_are_refused(folders) -> None:
+    labels, detections = folders
+    result = run("--run", "run.toml", "kitti", "--labels", labels, "--detections", detections)
+    assert isinstance(result.exception, ConfigError)
+
+
 def test_without_a_subcommand_there_is_help() -> None:
     result = run()
     assert result.exit_code == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -78,22 +80,31 @@ def test_a_run_from_its_file_to_its_checkpoint(root: Path, tmp_path: Path) -> No
     assert state_of(tmp_path / "data") == ("finished", 2, "")
     assert {path.name for path in folder.path.iterdir()} == {"checkpoints", "run.json", "state", "tensorboard"}
     assert load_run(folder.path / "run.json") == load_run(file)
-    again = train(file, tmp_path / "data")
-    assert "cpu, float32, 1 thread; step 2 of 2" in again.stderr.splitlines()
+    again = train(file, tmp_path / "data", "loop.save_every=7")  # still the same run
+    assert again.exit_code == 0, again.output
+    assert "finished already, by a former call (--fresh begins anew), at step 2 of 2" in again.stdout
+    assert again.stderr == ""
+    shutil.rmtree(folder.checkpoint(2))
+    assert "cpu, float32, 1 thread; step 2 of 2" in train(file, tmp_path / "data").stderr.splitlines()
+    assert folder.checkpoint(2).is_dir()
     fresh = CliRunner().invoke(app, ["--run", str(file), "--data", str(tmp_path / "data"), "--fresh"])
     assert "cpu, float32, 1 thread; step 0 of 2" in fresh.stderr.splitlines()
 
 
 def test_an_evaluation_is_kept_and_logged(root: Path, tmp_path: Path) -> None:
     evaluation = f"data.evaluation={{dataset='kitti', root='{root}', split='all', frames=2}}"
-    overlaps = "evaluation.overlaps=['strict']"
-    file = write_run_file(tmp_path / "run.json", root, THREADS, "loop.steps=1", evaluation, overlaps)
+    overlaps, held = "evaluation.overlaps=['strict']", "data.evaluates_on_labelled=true"
+    file = write_run_file(tmp_path / "run.json", root, THREADS, "loop.steps=1", evaluation, overlaps, held)
     result = train(file, tmp_path)
     assert result.exit_code == 0, result.output
     folder, numbers = folder_of(file, tmp_path), losses_of(tmp_path)
     assert folder.evaluation(1).is_file()
     assert any(name.startswith("ap_all/strict/car/3d/") for _, name in numbers)
     assert not any(name.startswith("ap_all/loose/") for _, name in numbers)
+    assert "finished already" in train(file, tmp_path).stdout
+    folder.evaluation(1).unlink()
+    assert "finished at step 1 of 1" in train(file, tmp_path).stdout
+    assert folder.evaluation(1).is_file()
 
 
 def test_two_processes_learn_what_one_with_the_doubled_batch_does(root: Path, tmp_path: Path, repository: Path) -> None:
@@ -116,6 +127,63 @@ def test_two_processes_learn_what_one_with_the_doubled_batch_does(root: Path, tm
     assert weights[0].keys() == weights[1].keys()
     for name in (name for name in weights[0] if name.startswith("/detector/")):
         torch.testing.assert_close(weights[1][name], weights[0][name], rtol=1e-3, atol=2e-4, msg=name)
+
+
+def test_machines_without_a_shared_folder_are_told_so(root: Path, tmp_path: Path, repository: Path) -> None:
+    file = write_run_file(tmp_path / "run.json", root, *TOGETHER)
+    assert train(file, tmp_path / "0", "loop.stop_after=1").exit_code == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *command(file, tmp_path / rank)],
+            cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env={**environment(repository), **address, "WORLD_SIZE": "2", "RANK": rank, "LOCAL_RANK": "0"},
+        )
+        for rank in "01"
+    ]  # fmt: skip
+    try:
+        for process in processes:
+            _, said = process.communicate(timeout=200)
+            assert process.returncode not in (0, None)
+            assert "(process 0: step 1, " in said
+            assert "process 1: step 0, " in said
+            assert "give all machines one shared folder as --data" in said
+    finally:
+        for process in processes:
+            process.kill()
+    assert last_step(folder_of(file, tmp_path / "0")) == 1
+
+
+def test_a_command_that_cannot_begin_leaves_and_removes_nothing(root: Path, tmp_path: Path) -> None:
+    data, wanted = tmp_path / "data", "data.labelled.frames=2"
+    kept = write_frames(tmp_path / "kitti", 2)
+    file = write_run_file(tmp_path / "run.json", kept, THREADS, "loop.steps=1", wanted)
+    shutil.rmtree(kept)
+    assert train(file, data).exception is not None
+    assert not (data / "runs").exists()
+    write_frames(kept, 2)
+    assert train(file, data).exit_code == 0
+    shutil.rmtree(kept)
+    options = ["--run", str(file), "--data", str(data), "--fresh"]
+    assert CliRunner().invoke(app, options).exception is not None
+    assert folder_of(file, data).checkpoint(1).is_dir()
+
+
+def test_the_run_log_has_the_file_that_gives_the_id(root: Path, tmp_path: Path) -> None:
+    file = write_run_file(tmp_path / "run.json", root, THREADS, "loop.steps=3")
+    assert train(file, tmp_path, "loop.stop_after=1", "loop.save_every=5").exit_code == 0
+    result = train(file, tmp_path, "loop.save_every=1")
+    assert "step 1 of 3" in result.stderr
+    assert state_of(tmp_path) == ("finished", 3, "")
+    run_log = open_run_log(tmp_path)
+    (record,) = run_log.runs()
+    run_log.close()
+    assert record.run_id.endswith(record.run_file_sha256[:10])
+    assert "save_every" not in record.run_file
+    kept = load_run(Path(record.folder) / "run.json")
+    assert (kept.loop.save_every, kept.loop.stop_after) == (1, 0)
 
 
 def test_a_process_killed_at_a_random_step_goes_on_by_the_same_command(root: Path, tmp_path: Path, repository) -> None:

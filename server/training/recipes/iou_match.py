@@ -16,8 +16,8 @@ import torch
 
 from server.training.augmentation_chain import AugmentationConfig, compose
 from server.training.augmentations.flip import FlipConfig
-from server.training.ground_truth_database import DatabaseConfig, build_database
-from server.training.loader import PrepareLabelled
+from server.training.labelled_data import in_range
+from server.training.labelled_preparation import labelled_preparation
 from server.training.objective import TermSelection
 from server.training.pseudo_labels import PseudoLabelConfig, choose_scored
 from server.training.pseudo_telemetry import PseudoCounts, PseudoTelemetry
@@ -83,11 +83,7 @@ class IouMatch(Recipe):
         source = open_source(run.data.unlabelled, setup.data / "cache", with_labels=False)
         raw = UnlabelledFrames(source.dataset, source.frame_ids, detector.point_fields, source.config.view)
         self._teacher = Teacher(detector, config.teacher)
-        database = None
-        if run.augmentation.needs_database:
-            database_config = DatabaseConfig(min_points=config.database_min_points)
-            database = build_database(frames, frames.frame_ids, detector.point_fields, database_config)
-        prepare_labelled = PrepareLabelled(frames, compose(run.augmentation, database))
+        prepare_labelled = labelled_preparation(setup, config.database_min_points)
         prepare_raw = PrepareTwice(raw, compose(config.augmentation))
         self._streams = TwoStreams(
             setup, (prepare_labelled, len(frames)), (prepare_raw, len(raw)), config.repeat, config.unlabelled_ratio
@@ -110,7 +106,10 @@ class IouMatch(Recipe):
     def compose(self, prepared: Prepared) -> StepInput:
         labelled, raw = prepared.samples
         pseudo = self._pseudo_labels([scan for scan, _, _ in raw])
-        carried = [transform.truth(truth) for truth, (_, _, transform) in zip(pseudo, raw, strict=True)]
+        range_m = self.setup.range_m
+        carried = [
+            in_range(transform.truth(truth), range_m) for truth, (_, _, transform) in zip(pseudo, raw, strict=True)
+        ]
         scans = (*labelled, *(augmented for _, augmented, _ in raw))
         count, more = len(labelled), len(raw)
         device = self.setup.device

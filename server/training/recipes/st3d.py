@@ -17,6 +17,7 @@ import torch
 from server.training.augmentation_chain import AugmentationConfig, compose
 from server.training.augmentations.scaling import ScalingConfig
 from server.training.batches import BatchSampler, Sample
+from server.training.labelled_data import in_range
 from server.training.loader import Loader, LoaderConfig
 from server.training.objective import TermSelection
 from server.training.pseudo_labels import PseudoLabelConfig, choose_scored
@@ -121,7 +122,7 @@ class St3d(Recipe):
         return StepInput(
             frame_ids=tuple(scan.frame_id for scan in scans),
             scans=tuple(torch.from_numpy(scan.points).to(device) for scan in scans),
-            truths=tuple(scan.truth for scan in scans),
+            truths=tuple(in_range(scan.truth, self.setup.range_m) for scan in scans),
             terms=(TermSelection(),) * count,
             weights=(1 / count,) * count,
             seed=(self.setup.run.seed, prepared.step),

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from server.training.augmentation_chain import compose
 from server.training.batches import BatchSampler
-from server.training.ground_truth_database import DatabaseConfig, build_database
-from server.training.loader import Loader, LoaderConfig, PrepareLabelled
+from server.training.labelled_preparation import labelled_preparation
+from server.training.loader import Loader, LoaderConfig
 from server.training.objective import TermSelection
 from server.training.recipe import Prepared, Recipe, RecipeSetup
 from server.training.samples import LabelledScan
@@ -44,15 +43,7 @@ class Supervised(Recipe):
         self._sampler = BatchSampler(
             count=len(frames), batch_size=run.loop.batch_size, seed=run.seed, repeat=config.repeat
         )
-        database = None
-        if run.augmentation.needs_database:
-            database = build_database(
-                frames,
-                frames.frame_ids,
-                setup.detector.point_fields,
-                DatabaseConfig(min_points=config.database_min_points),
-            )
-        self._prepare = PrepareLabelled(frames, compose(run.augmentation, database))
+        self._prepare = labelled_preparation(setup, config.database_min_points)
         self._loader: Loader[LabelledScan] | None = None
 
     @property

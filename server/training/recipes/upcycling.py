@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from server.training.augmentation_chain import compose
 from server.training.augmentations.statistical_normalisation import StatisticalNormalisation
 from server.training.batches import Sample
 from server.training.features.bank_building import build_bank
@@ -25,8 +24,7 @@ from server.training.features.geometry import FeatureMap
 from server.training.features.object_bank import FeatureBank, FeatureBankConfig
 from server.training.features.scene import FeatureScan
 from server.training.frozen import freeze_vehicle_part, train_server_part
-from server.training.ground_truth_database import DatabaseConfig, build_database
-from server.training.loader import PrepareLabelled
+from server.training.labelled_preparation import labelled_preparation, scans_in_range
 from server.training.objective import TermSelection
 from server.training.pseudo_label_quality import LabelQuality, label_quality
 from server.training.pseudo_labels import PseudoLabelConfig, choose, choose_scored
@@ -65,12 +63,15 @@ class UpcyclingConfig:
         (reading c).
     terms: loss terms of unlabelled scenes where `hybrid` is "joined".
     pseudo_labels, teacher, features, bank: settings of these parts.
+    compare_with_labels: read the labels of the unlabelled frames too, where there are some, and log how good the pseudo
+        labels are; nothing is learned from them.
     database_min_points: as `DatabaseConfig`, for raw augmentation of the labelled scans.
     agreement_every: steps between comparisons of the student's own boxes with the teacher's, for telemetry; 0 never.
     """
 
     store: StoreConfig = StoreConfig()
     unlabelled_ratio: int = 1
+    compare_with_labels: bool = False
     unlabelled_weight: float = 1.0
     repeat: int = 1
     warm_up_steps: int = 0
@@ -118,27 +119,23 @@ class Upcycling(Recipe):
 
     def __init__(self, setup: RecipeSetup, config: UpcyclingConfig) -> None:
         super().__init__(setup, config)
-        run, frames, detector = setup.run, setup.labelled, setup.detector
+        detector = setup.detector
         freeze_vehicle_part(detector)
         detector.eval()
         self._teacher = Teacher(detector, config.teacher)
         bank = self._build_bank() if config.features.needs_bank else None
         self._augment_features = compose_features(config.features, FeatureMap.of(detector.config.voxels), bank)
-        database = None
-        if run.augmentation.needs_database:
-            database_config = DatabaseConfig(min_points=config.database_min_points)
-            database = build_database(frames, frames.frame_ids, detector.point_fields, database_config)
-        self._prepare_labelled = PrepareLabelled(frames, compose(run.augmentation, database))
+        self._prepare_labelled = labelled_preparation(setup, config.database_min_points)
         self.known_labels: Mapping[str, Truth] = {}
         self._learn_from(StoredScenes.open(setup.data, detector.backbone_hash, _store_config(setup, config.store)))
 
     def _build_bank(self) -> FeatureBank:
-        frames, detector = self.setup.labelled, self.setup.detector
-        return build_bank(self._bank_scans(), frames.frame_ids, detector, self.config.bank)
+        setup = self.setup
+        return build_bank(self._bank_scans(), setup.allowed_labels, setup.detector, self.config.bank)
 
     def _bank_scans(self) -> Iterator[LabelledScan]:
         """The labelled scans; where objects get the target domain's sizes, so do those that will be pasted."""
-        augmentation, scans = self.setup.run.augmentation, iter(self.setup.labelled)
+        augmentation, scans = self.setup.run.augmentation, scans_in_range(self.setup)
         if "statistical_normalisation" not in augmentation.order:
             return scans
         resize = StatisticalNormalisation(augmentation.statistical_normalisation)

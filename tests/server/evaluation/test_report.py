@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from server.evaluation.frame_objects import evaluated_frame
 from server.evaluation.kitti import evaluate_kitti
 from server.evaluation.kitti_report import FrameOutcome
 from server.evaluation.report import best_and_worst, html_page, write_report
+from server.evaluation.waymo import WaymoReport, WaymoScore
 from shared_models.datasets import open_dataset
 from shared_models.datasets.kitti_detections import read_detections
 from shared_models.errors import StorageError
@@ -65,6 +67,19 @@ def test_the_page_stands_on_its_own(evaluated) -> None:
         *((f"{n:06d}", "2", "0", "0") for n in (1, 3, 5)),
         *((f"{n:06d}", "0", "2", "1") for n in (0, 2, 4)),
     ]
+
+
+def test_waymos_table(evaluated) -> None:
+    scores = (
+        WaymoScore(class_name="<Car>", level="level_1", objects=12, ap=61.257, aph=60.1),
+        WaymoScore(class_name="<Car>", level="level_2", objects=0, ap=math.nan, aph=math.nan),
+    )
+    report = evaluate_kitti(evaluated)
+    text = html_page(report, evaluated, "title", waymo=WaymoReport(scores=scores))
+    assert not Page(text).open_tags
+    assert "<td>&lt;Car&gt;</td><td>LEVEL_1</td><td>12</td><td>61.26</td><td>60.10</td>" in text
+    assert "<td>LEVEL_2</td><td>0</td><td>–</td><td>–</td>" in text
+    assert "Waymo" not in html_page(report, evaluated, "title")
 
 
 def test_frames_are_drawn_with_their_points(make_kitti, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_an_error_of_the_body_is_not_taken_for_a_second_writer(tmp_path: Path) -
 
 
 def test_run_log_lies_beside_the_scenes(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="no server data"):
+    with pytest.raises(NotFoundError, match="no server data here; .*`upcycle train --data`"):
         open_run_log(tmp_path)
     with sole_writer(tmp_path):
         add(tmp_path, 0)

@@ -11,7 +11,9 @@ import torch
 from server.repositories.memory_run_log import MemoryRunLog
 from server.training import loop as loop_module
 from server.training.journal import Journal
+from server.training.processes import Processes
 from server.training.run_folder import RunFolder
+from server.training.saved_state import read_state
 from shared_models import checkpoints
 from shared_models.errors import CheckpointError, ConfigError, StorageFullError, TrainingDivergedError
 from tests.run_records import make_run
@@ -150,9 +152,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(root: Path, tmp_path: Path, monk
     assert "box nan" in said
     names = [frame.frame_id for frame in loop._recipe.setup.labelled]
     assert sum(name in said for name in names) == 2
-    good = RunFolder.of(tmp_path, run).checkpoint(2)
+    good = RunFolder.of(tmp_path, run).state / "step-00000003.pt"  # newer than the checkpoint of step 2
     assert f"last good checkpoint: {good};" in said
-    checkpoints.open_checkpoint(good)
+    assert read_state(good)["step"] == 3
     # The state after step 3 is sound, and the run goes on from it.
     outcome, state = train_small(run, tmp_path)
     assert outcome.state == "finished"
@@ -167,6 +169,28 @@ def test_a_gradient_that_is_not_finite_ends_the_run_too(root: Path, tmp_path: Pa
     with pytest.raises(TrainingDivergedError, match="at step 1 .*last good checkpoint: none was made yet"):
         loop.run()
     assert all(torch.equal(before[name], value) for name, value in loop._recipe.setup.detector.named_parameters())
+
+
+def test_a_run_that_diverges_at_once_names_the_checkpoint_it_started_from(root: Path, tmp_path: Path) -> None:
+    first = small_run(root, "loop.steps=1")
+    train_small(first, tmp_path)
+    start = RunFolder.of(tmp_path, first).checkpoint(1)
+    run = small_run(root, "loop.steps=3", f"detector.checkpoint={start}", "detector.override={}")
+    loop = make_loop(run, tmp_path)
+    loop._recipe.setup.detector.dense_head.conv_box.bias.register_hook(lambda gradient: gradient / 0)
+    with pytest.raises(TrainingDivergedError, match=f"at step 1 .*last good checkpoint: {start};"):
+        loop.run()
+
+
+def test_processes_that_found_different_states_do_not_train(root: Path, tmp_path: Path, monkeypatch) -> None:
+    loop = make_loop(small_run(root, "loop.steps=2"), tmp_path)
+    loop._processes = Processes(rank=0, count=2)
+    others = iter([lambda own: own, lambda own: (own[0] + 1, own[1]), lambda own: (own[0], "0" * 64)])
+    monkeypatch.setattr(Processes, "gathered", lambda _, own: (own, next(others)(own)))
+    loop.resume()
+    for said in ("step 0, [0-9a-f]{12}; process 1: step 1, ", "step 0, [0-9a-f]{12}; process 1: step 0, 0000"):
+        with pytest.raises(ConfigError, match=rf"different weights \(process 0: {said}.* one shared folder as --data"):
+            loop.resume()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -236,6 +260,16 @@ def test_a_damaged_state_falls_back_to_the_one_before(root: Path, tmp_path: Path
         path.write_bytes(b"")
     with pytest.raises(CheckpointError, match="begin anew with --fresh"):
         make_loop(run, tmp_path)
+
+
+def test_a_run_goes_on_with_other_keys_that_change_no_weight(root: Path, tmp_path: Path) -> None:
+    _, expected = train_small(small_run(root, "loop.steps=4"), tmp_path / "whole")
+    train_small(small_run(root, "loop.steps=4", "loop.stop_after=2"), tmp_path / "parts")
+    others = ("save_every=1", "log_every=3", "checkpoint_every=1", "workers=2", "steps_ahead=3")
+    loop = make_loop(small_run(root, "loop.steps=4", *(f"loop.{other}" for other in others)), tmp_path / "parts")
+    assert loop.step == 2
+    loop.run()
+    assert digest(saved_tensors(loop._folder.state)) == digest(expected)
 
 
 def test_a_state_of_another_length_is_refused(root: Path, tmp_path: Path) -> None:

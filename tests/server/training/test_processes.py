@@ -19,6 +19,7 @@ def test_one_process_without_torchrun(monkeypatch, size: str | None) -> None:
         assert processes.is_first
         processes.wait()
         assert processes.summed([1.5, 2], CPU) == [1.5, 2]
+        assert processes.gathered((1, "x")) == ((1, "x"),)
         assert processes.joined_names(["a", "b"]) == ("a", "b")
     assert not torch.distributed.is_initialized()
 

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from server.training.run_config import EvaluationSettings, RunConfig, changed, load_run, parse_run, run_text
+from server.training.run_config import (
+    EvaluationSettings,
+    RunConfig,
+    changed,
+    load_run,
+    parse_run,
+    run_text,
+    whole_run_text,
+)
 from server.training.run_folder import RunFolder, run_id_of
 from shared_models.errors import ConfigError, InvalidValueError, UnknownNameError
 
@@ -58,7 +66,8 @@ def test_what_a_run_keeps_of_itself_is_the_same_run(file: Path, tmp_path: Path) 
     kept.write_run(run)
     again = load_run(kept.path / "run.json")
     assert again == run
-    assert run_text(again) == run_text(run) == (kept.path / "run.json").read_text()
+    assert whole_run_text(again) == whole_run_text(run) == (kept.path / "run.json").read_text()
+    assert run_text(again) == run_text(run)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +145,28 @@ def test_equal_runs_have_equal_ids_and_others_do_not(file: Path) -> None:
     assert run_id_of(run) not in ids
 
 
-def test_where_a_call_ends_early_does_not_make_another_run(file: Path) -> None:
-    assert run_text(load_run(file, ["loop.stop_after=7"])) == run_text(load_run(file))
+@pytest.mark.parametrize(
+    "change",
+    ["workers=3", "steps_ahead=7", "log_every=7", "save_every=7", "checkpoint_every=7", "evaluate_every=7"],
+)
+def test_what_changes_no_weight_does_not_make_another_run_but_is_kept(file: Path, tmp_path: Path, change: str) -> None:
+    run, other = load_run(file), load_run(file, [f"loop.{change}"])
+    assert run_text(other) == run_text(run)
+    folder = RunFolder.of(tmp_path, other)
+    assert folder.run_id == run_id_of(run)
+    folder.write_run(other)
+    assert load_run(folder.path / "run.json") == other != run
+
+
+def test_where_a_call_ends_early_is_not_kept(file: Path) -> None:
+    run, other = load_run(file), load_run(file, ["loop.stop_after=7"])
+    assert run_text(other) == run_text(run)
+    assert whole_run_text(other) == whole_run_text(run)
+
+
+@pytest.mark.parametrize("change", ["threads=2", "device=cpu", "precision=float32", "batch_size=2", "steps=9"])
+def test_what_changes_rounding_or_length_makes_another_run(file: Path, change: str) -> None:
+    assert run_id_of(load_run(file, [f"loop.{change}"])) != run_id_of(load_run(file))
 
 
 def test_an_empty_file_is_a_run() -> None:

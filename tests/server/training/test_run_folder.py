@@ -15,6 +15,22 @@ def test_everything_of_a_run_lies_in_its_folder(tmp_path: Path) -> None:
     assert len({*paths}) == 4
 
 
+def test_the_newest_weights_are_a_checkpoint_or_a_saved_state(tmp_path: Path) -> None:
+    folder = RunFolder.of(tmp_path, RunConfig())
+    assert folder.newest_weights(100) is None
+    folder.state.mkdir(parents=True)
+    states = {step: folder.state / f"step-{step:08d}.pt" for step in (9, 20)}
+    for path in states.values():
+        path.write_bytes(b"")
+    assert folder.newest_weights(100) == states[20]
+    assert folder.newest_weights(19) == states[9]
+    for step in (10, 20):
+        folder.checkpoint(step).mkdir(parents=True)
+    assert folder.newest_weights(19) == folder.checkpoint(10)
+    assert folder.newest_weights(20) == folder.checkpoint(20)
+    assert folder.newest_weights(8) is None
+
+
 def test_checkpoints_are_listed_by_step(tmp_path: Path) -> None:
     folder = RunFolder.of(tmp_path, RunConfig())
     assert folder.checkpoints() == []

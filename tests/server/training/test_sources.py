@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from server.training.labelled_data import EVERYWHERE
 from server.training.preparation import make_detector
 from server.training.run_config import DetectorSource
 from server.training.source_config import SourceConfig
-from server.training.sources import labelled_frames, open_source, raised
+from server.training.sources import labelled_frames, open_source, raised, refuse_shared_frames
 from server.training.splits import make_split, save_split
 from shared_models.datasets import open_dataset
 from shared_models.datasets.kitti_calibration import camera_view
@@ -33,7 +34,22 @@ def test_the_sides_of_a_manifest_are_disjoint_and_complete(root: Path, tmp_path:
     assert len(sides["labelled"]) == 3
     assert set(sides["labelled"]).isdisjoint(sides["unlabelled"])
     assert sorted(sides["labelled"] + sides["unlabelled"]) == sorted(everything)
-    assert source(root, manifest=str(manifest)).frame_ids == everything
+    assert source(root, manifest=str(manifest), part="all").frame_ids == everything
+    with pytest.raises(InvalidValueError, match="say which side of it"):
+        source(root, manifest=str(manifest))
+
+
+def test_sources_that_share_frames_are_refused(root: Path) -> None:
+    one, few = source(root), source(root, frames=3)
+    with pytest.raises(ConfigError, match=r"data\.labelled and data\.evaluation share 3 frames of kitti.*say so"):
+        refuse_shared_frames(one, few, ("labelled", "evaluation"), "or say so")
+    other = open_source(SourceConfig(dataset="simulated,drives=1,frames_per_drive=2"))
+    same = open_source(SourceConfig(dataset="simulated,frames_per_drive=2,drives=1"))
+    another = open_source(SourceConfig(dataset="simulated,drives=1,frames_per_drive=2,seed=9"))
+    refuse_shared_frames(one, other, ("labelled", "unlabelled"), "")
+    refuse_shared_frames(other, another, ("labelled", "unlabelled"), "")  # the same names in another world
+    with pytest.raises(ConfigError, match="share 2 frames"):
+        refuse_shared_frames(other, same, ("labelled", "unlabelled"), "")
 
 
 def test_a_manifest_of_other_frames_is_refused(root: Path, tmp_path: Path) -> None:
@@ -111,7 +127,7 @@ def test_a_source_may_be_raised_and_keeps_its_frames(root: Path) -> None:
 def test_labelled_frames_have_the_detectors_classes_and_range(root: Path) -> None:
     detector = make_detector(DetectorSource(override={"voxels": {"point_range_m": RANGE_M}}), 0)
     frames = labelled_frames(source(root, min_points=0), detector)
-    assert frames.config.range_m == tuple(RANGE_M)
+    assert frames.config.range_m == EVERYWHERE  # cut to the detector's after augmentation
     assert frames.config.class_names == detector.class_names
     assert frames.scan(frames.frame_ids[0]).truth.labels.tolist() == [0, 1, 2]
     near = labelled_frames(source(root, min_points=0, renamed={"Cyclist": "Car"}, max_length_m=3.0), detector)

@@ -93,10 +93,24 @@ def test_edited_manifests_are_refused(tmp_path, values, message):
 
 def test_unreadable_manifests_are_named(tmp_path):
     with pytest.raises(DatasetError, match="cannot be read"):
-        load_split(tmp_path / "none.json")
+        load_split(tmp_path)  # a folder
     (tmp_path / "split.json").write_text("{")
     with pytest.raises(DatasetError, match="not valid JSON"):
         load_split(tmp_path / "split.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("kitti-0.02-seed1.json", "--dataset kitti:train --root data/kitti --ratio 0.02 --seed 1 --out FOLDER --name kitti"),
+        ("my-own-0.1-seed2.json", "--dataset NAME:SPLIT --root DIR --ratio 0.1 --seed 2 --out FOLDER --name my-own"),
+        ("other.json", "--dataset NAME:SPLIT --root DIR --ratio RATIO --seed SEED --out FOLDER --name NAME"),
+    ],
+)  # fmt: skip
+def test_a_missing_manifest_comes_with_the_command_that_makes_it(tmp_path, name, command):
+    with pytest.raises(DatasetError) as caught:
+        load_split(tmp_path / name)
+    assert str(caught.value).endswith(f"upcycle splits make {command}".replace("FOLDER", str(tmp_path)))
 
 
 def test_other_frames_are_refused():

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from server.training.labelled_preparation import object_database
 from server.training.preparation import prepare
 from server.training.processes import Processes
+from server.training.splits import make_split, save_split
+from shared_models.datasets import open_dataset
 from shared_models.errors import InvalidValueError
 from tests.small_runs import small_run, write_frames
 
@@ -29,7 +33,43 @@ def test_every_frame_comes_once_an_epoch(root: Path, tmp_path: Path) -> None:
     for step in steps:
         assert step.weights == (0.5, 0.5)
         assert step.stored is None
-        assert [len(truth) for truth in step.truths] == [3, 3]
+        # Augmentation turns some of the three objects of a frame out of the range.
+        assert all(1 <= len(truth) <= 3 for truth in step.truths)
+        low, high = np.array(recipe.setup.range_m[:3]), np.array(recipe.setup.range_m[3:])
+        assert all(((t.boxes[:, :3] >= low) & (t.boxes[:, :3] <= high)).all() for t in step.truths)
+
+
+def test_an_object_turned_into_the_range_keeps_its_label(root: Path, tmp_path: Path) -> None:
+    """Labels are cut to the range after augmentation: an object that a flip brings in is no background."""
+    override = "detector.override={voxels={point_range_m=[0.0, 0.0, -3.0, 12.8, 6.4, 1.0]}}"
+    run = small_run(root, "augmentation.order=['flip']", "augmentation.flip.along_x_probability=1.0", override)
+    recipe = prepare(run, tmp_path, Processes(), CPU)
+    with recipe.batches(range(3)) as batches:
+        steps = [recipe.compose(prepared) for prepared in batches]
+    raw = {scan.frame_id: scan.truth.boxes for scan in recipe.setup.labelled}
+    outside = 0
+    for step in steps:
+        for frame_id, truth in zip(step.frame_ids, step.truths, strict=True):
+            expected = raw[frame_id][(raw[frame_id][:, 1] <= 0) & (raw[frame_id][:, 1] >= -6.4)]
+            np.testing.assert_allclose(truth.boxes[:, 1], -expected[:, 1])
+            outside += int((expected[:, 1] < 0).sum())
+    assert outside > 0
+
+
+def test_the_database_holds_objects_of_the_manifests_labelled_frames_only(root: Path, tmp_path: Path) -> None:
+    frame_ids = open_dataset("kitti", root).frame_ids
+    split = make_split(frame_ids, 0.5, 3, "kitti")
+    manifest = tmp_path / "split.json"
+    save_split(split, manifest)
+    changes = (f"data.labelled.manifest='{manifest}'", "data.labelled.part='labelled'")
+    setup = prepare(small_run(root, *changes), tmp_path, Processes(), CPU).setup
+    database = object_database(setup, min_points=1)
+    assert set(database.object_frames) == set(split.frame_ids)
+    assert len(database) > 0
+    # A mistake in choosing frames shows: the names come from the manifest, not from the frames that were chosen.
+    wrong = replace(setup, labelled=prepare(small_run(root), tmp_path, Processes(), CPU).setup.labelled)
+    with pytest.raises(InvalidValueError, match="not in the labelled split"):
+        object_database(wrong, min_points=1)
 
 
 def test_repetition_makes_longer_epochs(root: Path, tmp_path: Path) -> None:

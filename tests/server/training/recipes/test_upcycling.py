@@ -190,7 +190,7 @@ def test_the_alternatives_change_features_and_carry_pseudo_boxes_along(roots, tm
 def test_shuffled_or_missing_labels_of_the_unlabelled_split_change_nothing(tmp_path: Path) -> None:
     """The leak test, on the way that `upcycle train` takes: known labels are given for telemetry."""
     labelled, unlabelled = write_frames(tmp_path / "labelled", 3), write_frames(tmp_path / "unlabelled", 4)
-    run = unlabelled_run("upcycling", labelled, unlabelled, "loop.steps=2", *EASY)
+    run = unlabelled_run("upcycling", labelled, unlabelled, "loop.steps=2", "settings.compare_with_labels=true", *EASY)
 
     def weights(data: Path) -> tuple[str, list[float]]:
         fill_for(run, data)
