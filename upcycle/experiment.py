@@ -26,8 +26,8 @@ app = typer.Typer(
 )
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Experiment file (TOML).", show_default=False)]
-DIVERGED = "its training diverged"
 DataOption = Annotated[Path, typer.Option(help="Folder of the server's data; runs and results are kept below it.")]
+DIVERGED = "its training diverged"
 
 
 @app.command()

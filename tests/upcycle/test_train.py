@@ -129,6 +129,7 @@ def test_two_processes_learn_what_one_with_the_doubled_batch_does(root: Path, tm
         torch.testing.assert_close(weights[1][name], weights[0][name], rtol=1e-3, atol=2e-4, msg=name)
 
 
+@pytest.mark.slow  # the parts are in test_loop.py and test_shared_norm.py
 def test_machines_without_a_shared_folder_are_told_so(root: Path, tmp_path: Path, repository: Path) -> None:
     file = write_run_file(tmp_path / "run.json", root, *TOGETHER)
     assert train(file, tmp_path / "0", "loop.stop_after=1").exit_code == 0

@@ -63,12 +63,12 @@ def file(tmp_path: Path, manifest: Path) -> Path:
     return path
 
 
-def result_of(cell: Cell, checkpoint: str = "", parent_sha256: str = "", **numbers: float) -> CellResult:
+def result_of(cell: Cell, checkpoint: str = "", parent_sha256: str = "", *, found: str = METRIC) -> CellResult:
     run = cell.run(checkpoint)
     return CellResult(
         cell=cell.name, method=cell.method, split=cell.split, seed=cell.seed, run_id=run_id_of(run),
         run_file=to_dict(run), run_file_sha256="0" * 64, checkpoint="c", model_sha256=WEIGHTS, seconds=1.5,
-        numbers=numbers, manifest_sha256=manifest_hashes(run), parent_sha256=parent_sha256,
+        numbers={found: 1.5, "loss": 2.0}, manifest_sha256=manifest_hashes(run), parent_sha256=parent_sha256,
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_a_result_comes_back(file: Path, tmp_path: Path) -> None:
     _, cells = load_experiment(file)
     for cell in cells:
         assert load_result(tmp_path, cell) is None
-        result = result_of(cell, *(("here", WEIGHTS) if cell.parent else ()), **{METRIC: 1.5})
+        result = result_of(cell, *(("here", WEIGHTS) if cell.parent else ()))
         save_result(tmp_path, result)
         assert load_result(tmp_path, cell) == result
     paths = [result_path(tmp_path, cell.name) for cell in cells]
@@ -139,7 +139,7 @@ def test_hashes_are_of_the_manifests_that_the_run_names(file: Path, manifest: Pa
 
 def test_a_metric_that_no_evaluation_gives_is_said_with_those_it_gives(file: Path) -> None:
     config, cells = load_experiment(file)
-    require_metrics(result_of(cells[0], **{METRIC: 1.0}), config)
-    found = result_of(cells[0], **{"loss": 1.0, "ap_all/strict/truck/3d/moderate": 1.0})
+    require_metrics(result_of(cells[0]), config)
+    found = result_of(cells[0], found="ap_all/strict/truck/3d/moderate")
     with pytest.raises(ConfigError, match=f"no number {METRIC}; known: ap_all/strict/truck/3d/moderate. Correct"):
         require_metrics(found, config)

@@ -96,6 +96,7 @@ def test_two_processes_are_one_batch_norm_over_the_joined_batch(answers: list[di
 def test_numbers_and_names_of_all_processes(answers: list[dict]) -> None:
     for own in answers:
         assert own["summed"] == [2.0, 1.0]
+        assert own["gathered"] == ((0, "x"), (1, "x"))
         assert own["names"] == ("a0", "a1")
 
 

@@ -102,7 +102,8 @@ def test_unreadable_manifests_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("kitti-0.02-seed1.json", "--dataset kitti:train --root data/kitti --ratio 0.02 --seed 1 --out FOLDER --name kitti"),
+        ("kitti-0.1-seed1.json",
+         "--dataset kitti:train --root data/kitti --ratio 0.1 --seed 1 --out FOLDER --name kitti"),
         ("my-own-0.1-seed2.json", "--dataset NAME:SPLIT --root DIR --ratio 0.1 --seed 2 --out FOLDER --name my-own"),
         ("other.json", "--dataset NAME:SPLIT --root DIR --ratio RATIO --seed SEED --out FOLDER --name NAME"),
     ],
