@@ -99,7 +99,13 @@ def test_which_runs_bring_their_own_features(root: Path) -> None:
 
 
 def test_known_labels_are_those_of_the_unlabelled_frames(root: Path, tmp_path: Path) -> None:
-    run = unlabelled_run("upcycling", root, root)
+    labelled = write_frames(tmp_path / "labelled", 2)
+    without = unlabelled_run("upcycling", labelled, root)
+    fill_for(without, tmp_path)
+    recipe = prepare(without, tmp_path, Processes(), CPU)
+    give_known_labels(recipe)
+    assert recipe.known_labels == {}  # nobody asked for it
+    run = unlabelled_run("upcycling", labelled, root, "settings.compare_with_labels=true")
     fill_for(run, tmp_path)
     recipe = prepare(run, tmp_path, Processes(), CPU)
     assert recipe.known_labels == {}
