@@ -240,7 +240,7 @@ def test_rotation_keeps_the_old_certificate_until_it_is_revoked(
     for shown in (old, fleet.files("vehicle/car-1")):
         with Client(server, shown) as client:
             assert client.handshake().protocol_version == 1
-    fleet.authority.revoke(serial, now())
+    fleet.authority.revoke(f"{serial:x}", now())
     with Client(server, old) as client:
         assert refused(client.handshake) == UNAUTHENTICATED
     with Client(server, fleet.files("vehicle/car-1")) as client:
