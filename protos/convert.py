@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict, fields
 
 import torch
 
 from protos.policy import Limits, Policy, ServerTerms, VehicleIdentity
+from protos.report import VehicleReport
 from protos.v1 import common_pb2, ingest_pb2
 from shared_models.errors import IntegrityError, InvalidValueError, ProtocolError
 from shared_models.records import Detections, EncodedScene, SceneManifest
@@ -30,6 +32,7 @@ def manifest_to_message(manifest: SceneManifest) -> ingest_pb2.SceneManifest:
         backbone_hash=bytes.fromhex(manifest.backbone_hash),
         payload_sha256=bytes.fromhex(manifest.payload_sha256),
         payload_bytes=manifest.payload_bytes,
+        region=manifest.region,
     )
 
 
@@ -49,6 +52,7 @@ def manifest_from_message(message: ingest_pb2.SceneManifest) -> SceneManifest:
             backbone_hash=_hash_hex("backbone_hash", message.backbone_hash),
             payload_sha256=_hash_hex("payload_sha256", message.payload_sha256),
             payload_bytes=message.payload_bytes,
+            region=message.region,
         )
     except InvalidValueError as error:
         raise ProtocolError(str(error)) from error
@@ -263,3 +267,20 @@ def _hash_hex(field: str, value: bytes) -> str:
     if len(value) != HASH_BYTES:
         raise ProtocolError(f"{field}: expected {HASH_BYTES} bytes, got {len(value)}")
     return value.hex()
+
+
+def report_to_message(report: VehicleReport) -> ingest_pb2.VehicleReport:
+    """The wire form of `report`."""
+    return ingest_pb2.VehicleReport(**asdict(report))
+
+
+def report_from_message(message: ingest_pb2.VehicleReport) -> VehicleReport:
+    """The record of a report that came in.
+
+    Raises:
+        ProtocolError: a number is beyond 2^63 - 1.
+    """
+    try:
+        return VehicleReport(**{each.name: getattr(message, each.name) for each in fields(VehicleReport)})
+    except InvalidValueError as error:
+        raise ProtocolError(str(error)) from error

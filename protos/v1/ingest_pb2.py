@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from protos.v1 import common_pb2 as protos_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protos/v1/ingest.proto\x12\nupcycle.v1\x1a\x16protos/v1/common.proto\"\x8a\x01\n\x05Hello\x12\x19\n\x11protocol_versions\x18\x01 \x03(\r\x12\x12\n\nvehicle_id\x18\x02 \x01(\t\x12\x15\n\rbackbone_hash\x18\x03 \x01(\x0c\x12\x13\n\x0bsplit_layer\x18\x04 \x01(\t\x12\x0e\n\x06\x63odecs\x18\x05 \x03(\t\x12\x16\n\x0e\x63lient_version\x18\x06 \x01(\t\"u\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\"\n\x06policy\x18\x02 \x01(\x0b\x32\x12.upcycle.v1.Policy\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x04\x12\x16\n\x0eserver_version\x18\x04 \x01(\t\"\xb6\x01\n\rUploadRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.upcycle.v1.HelloH\x00\x12\'\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32\x16.upcycle.v1.BeginSceneH\x00\x12\"\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x11.upcycle.v1.ChunkH\x00\x12)\n\x06\x66inish\x18\x04 \x01(\x0b\x32\x17.upcycle.v1.FinishSceneH\x00\x42\t\n\x07message\"\x93\x01\n\x0eUploadResponse\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.upcycle.v1.WelcomeH\x00\x12(\n\x05scene\x18\x02 \x01(\x0b\x32\x17.upcycle.v1.SceneAnswerH\x00\x12$\n\x06\x63redit\x18\x03 \x01(\x0b\x32\x12.upcycle.v1.CreditH\x00\x42\t\n\x07message\"\xb5\x01\n\rSceneManifest\x12\x12\n\nvehicle_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rame_id\x18\x02 \x01(\t\x12\x14\n\x0ctimestamp_ns\x18\x03 \x01(\x03\x12\r\n\x05\x63odec\x18\x04 \x01(\t\x12\x13\n\x0bsplit_layer\x18\x05 \x01(\t\x12\x15\n\rbackbone_hash\x18\x06 \x01(\x0c\x12\x16\n\x0epayload_sha256\x18\x07 \x01(\x0c\x12\x15\n\rpayload_bytes\x18\x08 \x01(\x04\"K\n\nBeginScene\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.upcycle.v1.SceneManifest\"F\n\x05\x43hunk\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x04 \x01(\x07\"\x1f\n\x0b\x46inishScene\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\"\xa2\x01\n\x0bSceneAnswer\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\x12)\n\tsend_from\x18\x02 \x01(\x0b\x32\x14.upcycle.v1.SendFromH\x00\x12$\n\x06stored\x18\x03 \x01(\x0b\x32\x12.upcycle.v1.StoredH\x00\x12&\n\x07refused\x18\x04 \x01(\x0b\x32\x13.upcycle.v1.RefusedH\x00\x42\x08\n\x06\x61nswer\"\x1a\n\x08SendFrom\x12\x0e\n\x06offset\x18\x01 \x01(\x04\":\n\x06Stored\x12\x1a\n\x12was_already_stored\x18\x01 \x01(\x08\x12\x14\n\x0cstored_at_ns\x18\x02 \x01(\x03\"i\n\x07Refused\x12\"\n\x06reason\x18\x01 \x01(\x0e\x32\x12.upcycle.v1.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tmay_retry\x18\x03 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\r\"\x17\n\x06\x43redit\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\";\n\x12SceneStatusRequest\x12\x12\n\nvehicle_id\x18\x01 \x01(\t\x12\x11\n\tscene_ids\x18\x02 \x03(\x0c\">\n\x13SceneStatusResponse\x12\'\n\x06scenes\x18\x01 \x03(\x0b\x32\x17.upcycle.v1.SceneStatus\"\xd5\x01\n\x0bSceneStatus\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.upcycle.v1.SceneStatus.State\x12\x18\n\x10\x63ommitted_offset\x18\x03 \x01(\x04\x12\x14\n\x0cstored_at_ns\x18\x04 \x01(\x03\"V\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_UNKNOWN\x10\x01\x12\x11\n\rSTATE_PARTIAL\x10\x02\x12\x10\n\x0cSTATE_STORED\x10\x03\x32\xd2\x01\n\x06Ingest\x12\x33\n\tHandshake\x12\x11.upcycle.v1.Hello\x1a\x13.upcycle.v1.Welcome\x12\x43\n\x06Upload\x12\x19.upcycle.v1.UploadRequest\x1a\x1a.upcycle.v1.UploadResponse(\x01\x30\x01\x12N\n\x0bSceneStatus\x12\x1e.upcycle.v1.SceneStatusRequest\x1a\x1f.upcycle.v1.SceneStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protos/v1/ingest.proto\x12\nupcycle.v1\x1a\x16protos/v1/common.proto\"\x8a\x01\n\x05Hello\x12\x19\n\x11protocol_versions\x18\x01 \x03(\r\x12\x12\n\nvehicle_id\x18\x02 \x01(\t\x12\x15\n\rbackbone_hash\x18\x03 \x01(\x0c\x12\x13\n\x0bsplit_layer\x18\x04 \x01(\t\x12\x0e\n\x06\x63odecs\x18\x05 \x03(\t\x12\x16\n\x0e\x63lient_version\x18\x06 \x01(\t\"u\n\x07Welcome\x12\x18\n\x10protocol_version\x18\x01 \x01(\r\x12\"\n\x06policy\x18\x02 \x01(\x0b\x32\x12.upcycle.v1.Policy\x12\x14\n\x0c\x63redit_bytes\x18\x03 \x01(\x04\x12\x16\n\x0eserver_version\x18\x04 \x01(\t\"\xe3\x01\n\rUploadRequest\x12\"\n\x05hello\x18\x01 \x01(\x0b\x32\x11.upcycle.v1.HelloH\x00\x12\'\n\x05\x62\x65gin\x18\x02 \x01(\x0b\x32\x16.upcycle.v1.BeginSceneH\x00\x12\"\n\x05\x63hunk\x18\x03 \x01(\x0b\x32\x11.upcycle.v1.ChunkH\x00\x12)\n\x06\x66inish\x18\x04 \x01(\x0b\x32\x17.upcycle.v1.FinishSceneH\x00\x12+\n\x06report\x18\x05 \x01(\x0b\x32\x19.upcycle.v1.VehicleReportH\x00\x42\t\n\x07message\"\xa0\x01\n\rVehicleReport\x12\x16\n\x0epending_scenes\x18\x01 \x01(\x04\x12\x15\n\rpending_bytes\x18\x02 \x01(\x04\x12\x16\n\x0e\x65victed_scenes\x18\x03 \x01(\x04\x12\x15\n\revicted_bytes\x18\x04 \x01(\x04\x12\x17\n\x0fgiven_up_scenes\x18\x05 \x01(\x04\x12\x18\n\x10\x64\x65livered_scenes\x18\x06 \x01(\x04\"\x93\x01\n\x0eUploadResponse\x12&\n\x07welcome\x18\x01 \x01(\x0b\x32\x13.upcycle.v1.WelcomeH\x00\x12(\n\x05scene\x18\x02 \x01(\x0b\x32\x17.upcycle.v1.SceneAnswerH\x00\x12$\n\x06\x63redit\x18\x03 \x01(\x0b\x32\x12.upcycle.v1.CreditH\x00\x42\t\n\x07message\"\xc5\x01\n\rSceneManifest\x12\x12\n\nvehicle_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rame_id\x18\x02 \x01(\t\x12\x14\n\x0ctimestamp_ns\x18\x03 \x01(\x03\x12\r\n\x05\x63odec\x18\x04 \x01(\t\x12\x13\n\x0bsplit_layer\x18\x05 \x01(\t\x12\x15\n\rbackbone_hash\x18\x06 \x01(\x0c\x12\x16\n\x0epayload_sha256\x18\x07 \x01(\x0c\x12\x15\n\rpayload_bytes\x18\x08 \x01(\x04\x12\x0e\n\x06region\x18\t \x01(\t\"K\n\nBeginScene\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.upcycle.v1.SceneManifest\"F\n\x05\x43hunk\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x04 \x01(\x07\"\x1f\n\x0b\x46inishScene\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\"\xa2\x01\n\x0bSceneAnswer\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\x12)\n\tsend_from\x18\x02 \x01(\x0b\x32\x14.upcycle.v1.SendFromH\x00\x12$\n\x06stored\x18\x03 \x01(\x0b\x32\x12.upcycle.v1.StoredH\x00\x12&\n\x07refused\x18\x04 \x01(\x0b\x32\x13.upcycle.v1.RefusedH\x00\x42\x08\n\x06\x61nswer\"\x1a\n\x08SendFrom\x12\x0e\n\x06offset\x18\x01 \x01(\x04\":\n\x06Stored\x12\x1a\n\x12was_already_stored\x18\x01 \x01(\x08\x12\x14\n\x0cstored_at_ns\x18\x02 \x01(\x03\"i\n\x07Refused\x12\"\n\x06reason\x18\x01 \x01(\x0e\x32\x12.upcycle.v1.Reason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x11\n\tmay_retry\x18\x03 \x01(\x08\x12\x16\n\x0eretry_after_ms\x18\x04 \x01(\r\"\x17\n\x06\x43redit\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\";\n\x12SceneStatusRequest\x12\x12\n\nvehicle_id\x18\x01 \x01(\t\x12\x11\n\tscene_ids\x18\x02 \x03(\x0c\">\n\x13SceneStatusResponse\x12\'\n\x06scenes\x18\x01 \x03(\x0b\x32\x17.upcycle.v1.SceneStatus\"\xd5\x01\n\x0bSceneStatus\x12\x10\n\x08scene_id\x18\x01 \x01(\x0c\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.upcycle.v1.SceneStatus.State\x12\x18\n\x10\x63ommitted_offset\x18\x03 \x01(\x04\x12\x14\n\x0cstored_at_ns\x18\x04 \x01(\x03\"V\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_UNKNOWN\x10\x01\x12\x11\n\rSTATE_PARTIAL\x10\x02\x12\x10\n\x0cSTATE_STORED\x10\x03\x32\xd2\x01\n\x06Ingest\x12\x33\n\tHandshake\x12\x11.upcycle.v1.Hello\x1a\x13.upcycle.v1.Welcome\x12\x43\n\x06Upload\x12\x19.upcycle.v1.UploadRequest\x1a\x1a.upcycle.v1.UploadResponse(\x01\x30\x01\x12N\n\x0bSceneStatus\x12\x1e.upcycle.v1.SceneStatusRequest\x1a\x1f.upcycle.v1.SceneStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,35 +37,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WELCOME']._serialized_start=203
   _globals['_WELCOME']._serialized_end=320
   _globals['_UPLOADREQUEST']._serialized_start=323
-  _globals['_UPLOADREQUEST']._serialized_end=505
-  _globals['_UPLOADRESPONSE']._serialized_start=508
-  _globals['_UPLOADRESPONSE']._serialized_end=655
-  _globals['_SCENEMANIFEST']._serialized_start=658
-  _globals['_SCENEMANIFEST']._serialized_end=839
-  _globals['_BEGINSCENE']._serialized_start=841
-  _globals['_BEGINSCENE']._serialized_end=916
-  _globals['_CHUNK']._serialized_start=918
-  _globals['_CHUNK']._serialized_end=988
-  _globals['_FINISHSCENE']._serialized_start=990
-  _globals['_FINISHSCENE']._serialized_end=1021
-  _globals['_SCENEANSWER']._serialized_start=1024
-  _globals['_SCENEANSWER']._serialized_end=1186
-  _globals['_SENDFROM']._serialized_start=1188
-  _globals['_SENDFROM']._serialized_end=1214
-  _globals['_STORED']._serialized_start=1216
-  _globals['_STORED']._serialized_end=1274
-  _globals['_REFUSED']._serialized_start=1276
-  _globals['_REFUSED']._serialized_end=1381
-  _globals['_CREDIT']._serialized_start=1383
-  _globals['_CREDIT']._serialized_end=1406
-  _globals['_SCENESTATUSREQUEST']._serialized_start=1408
-  _globals['_SCENESTATUSREQUEST']._serialized_end=1467
-  _globals['_SCENESTATUSRESPONSE']._serialized_start=1469
-  _globals['_SCENESTATUSRESPONSE']._serialized_end=1531
-  _globals['_SCENESTATUS']._serialized_start=1534
-  _globals['_SCENESTATUS']._serialized_end=1747
-  _globals['_SCENESTATUS_STATE']._serialized_start=1661
-  _globals['_SCENESTATUS_STATE']._serialized_end=1747
-  _globals['_INGEST']._serialized_start=1750
-  _globals['_INGEST']._serialized_end=1960
+  _globals['_UPLOADREQUEST']._serialized_end=550
+  _globals['_VEHICLEREPORT']._serialized_start=553
+  _globals['_VEHICLEREPORT']._serialized_end=713
+  _globals['_UPLOADRESPONSE']._serialized_start=716
+  _globals['_UPLOADRESPONSE']._serialized_end=863
+  _globals['_SCENEMANIFEST']._serialized_start=866
+  _globals['_SCENEMANIFEST']._serialized_end=1063
+  _globals['_BEGINSCENE']._serialized_start=1065
+  _globals['_BEGINSCENE']._serialized_end=1140
+  _globals['_CHUNK']._serialized_start=1142
+  _globals['_CHUNK']._serialized_end=1212
+  _globals['_FINISHSCENE']._serialized_start=1214
+  _globals['_FINISHSCENE']._serialized_end=1245
+  _globals['_SCENEANSWER']._serialized_start=1248
+  _globals['_SCENEANSWER']._serialized_end=1410
+  _globals['_SENDFROM']._serialized_start=1412
+  _globals['_SENDFROM']._serialized_end=1438
+  _globals['_STORED']._serialized_start=1440
+  _globals['_STORED']._serialized_end=1498
+  _globals['_REFUSED']._serialized_start=1500
+  _globals['_REFUSED']._serialized_end=1605
+  _globals['_CREDIT']._serialized_start=1607
+  _globals['_CREDIT']._serialized_end=1630
+  _globals['_SCENESTATUSREQUEST']._serialized_start=1632
+  _globals['_SCENESTATUSREQUEST']._serialized_end=1691
+  _globals['_SCENESTATUSRESPONSE']._serialized_start=1693
+  _globals['_SCENESTATUSRESPONSE']._serialized_end=1755
+  _globals['_SCENESTATUS']._serialized_start=1758
+  _globals['_SCENESTATUS']._serialized_end=1971
+  _globals['_SCENESTATUS_STATE']._serialized_start=1885
+  _globals['_SCENESTATUS_STATE']._serialized_end=1971
+  _globals['_INGEST']._serialized_start=1974
+  _globals['_INGEST']._serialized_end=2184
 # @@protoc_insertion_point(module_scope)

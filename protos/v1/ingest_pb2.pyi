@@ -37,16 +37,34 @@ class Welcome(_message.Message):
     def __init__(self, protocol_version: _Optional[int] = ..., policy: _Optional[_Union[_common_pb2.Policy, _Mapping]] = ..., credit_bytes: _Optional[int] = ..., server_version: _Optional[str] = ...) -> None: ...
 
 class UploadRequest(_message.Message):
-    __slots__ = ("hello", "begin", "chunk", "finish")
+    __slots__ = ("hello", "begin", "chunk", "finish", "report")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     BEGIN_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     FINISH_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     begin: BeginScene
     chunk: Chunk
     finish: FinishScene
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., begin: _Optional[_Union[BeginScene, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., finish: _Optional[_Union[FinishScene, _Mapping]] = ...) -> None: ...
+    report: VehicleReport
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., begin: _Optional[_Union[BeginScene, _Mapping]] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., finish: _Optional[_Union[FinishScene, _Mapping]] = ..., report: _Optional[_Union[VehicleReport, _Mapping]] = ...) -> None: ...
+
+class VehicleReport(_message.Message):
+    __slots__ = ("pending_scenes", "pending_bytes", "evicted_scenes", "evicted_bytes", "given_up_scenes", "delivered_scenes")
+    PENDING_SCENES_FIELD_NUMBER: _ClassVar[int]
+    PENDING_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EVICTED_SCENES_FIELD_NUMBER: _ClassVar[int]
+    EVICTED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_UP_SCENES_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_SCENES_FIELD_NUMBER: _ClassVar[int]
+    pending_scenes: int
+    pending_bytes: int
+    evicted_scenes: int
+    evicted_bytes: int
+    given_up_scenes: int
+    delivered_scenes: int
+    def __init__(self, pending_scenes: _Optional[int] = ..., pending_bytes: _Optional[int] = ..., evicted_scenes: _Optional[int] = ..., evicted_bytes: _Optional[int] = ..., given_up_scenes: _Optional[int] = ..., delivered_scenes: _Optional[int] = ...) -> None: ...
 
 class UploadResponse(_message.Message):
     __slots__ = ("welcome", "scene", "credit")
@@ -59,7 +77,7 @@ class UploadResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., scene: _Optional[_Union[SceneAnswer, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ...) -> None: ...
 
 class SceneManifest(_message.Message):
-    __slots__ = ("vehicle_id", "frame_id", "timestamp_ns", "codec", "split_layer", "backbone_hash", "payload_sha256", "payload_bytes")
+    __slots__ = ("vehicle_id", "frame_id", "timestamp_ns", "codec", "split_layer", "backbone_hash", "payload_sha256", "payload_bytes", "region")
     VEHICLE_ID_FIELD_NUMBER: _ClassVar[int]
     FRAME_ID_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_NS_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +86,7 @@ class SceneManifest(_message.Message):
     BACKBONE_HASH_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_SHA256_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     vehicle_id: str
     frame_id: str
     timestamp_ns: int
@@ -76,7 +95,8 @@ class SceneManifest(_message.Message):
     backbone_hash: bytes
     payload_sha256: bytes
     payload_bytes: int
-    def __init__(self, vehicle_id: _Optional[str] = ..., frame_id: _Optional[str] = ..., timestamp_ns: _Optional[int] = ..., codec: _Optional[str] = ..., split_layer: _Optional[str] = ..., backbone_hash: _Optional[bytes] = ..., payload_sha256: _Optional[bytes] = ..., payload_bytes: _Optional[int] = ...) -> None: ...
+    region: str
+    def __init__(self, vehicle_id: _Optional[str] = ..., frame_id: _Optional[str] = ..., timestamp_ns: _Optional[int] = ..., codec: _Optional[str] = ..., split_layer: _Optional[str] = ..., backbone_hash: _Optional[bytes] = ..., payload_sha256: _Optional[bytes] = ..., payload_bytes: _Optional[int] = ..., region: _Optional[str] = ...) -> None: ...
 
 class BeginScene(_message.Message):
     __slots__ = ("scene_id", "manifest")

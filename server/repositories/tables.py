@@ -20,6 +20,7 @@ scenes = Table(
     Column("payload_sha256", String(64), nullable=False, index=True),
     Column("payload_bytes", BigInteger, nullable=False),
     Column("stored_at_ns", BigInteger, nullable=False),
+    Column("region", String(200), nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 

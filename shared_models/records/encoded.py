@@ -19,6 +19,7 @@ class SceneManifest:
     split_layer, backbone_hash: as in `SceneFeatures`.
     payload_sha256: SHA-256 (hex) of the payload bytes.
     payload_bytes: length of the payload.
+    region: where the scan was taken, a name as coarse as the operator chooses; "" where unknown. Not in the scene id.
     """
 
     vehicle_id: str
@@ -29,10 +30,13 @@ class SceneManifest:
     backbone_hash: str
     payload_sha256: str
     payload_bytes: int
+    region: str = ""
 
     def __post_init__(self) -> None:
         for field in ("vehicle_id", "frame_id", "codec", "split_layer"):
             check.name("SceneManifest", field, getattr(self, field))
+        if self.region:
+            check.name("SceneManifest", "region", self.region)
         check.sha256_hex("SceneManifest", "backbone_hash", self.backbone_hash)
         check.sha256_hex("SceneManifest", "payload_sha256", self.payload_sha256)
         if not 0 <= self.timestamp_ns < 2**63:

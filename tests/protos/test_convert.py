@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from protos import convert
 from protos.policy import Limits, Policy, ServerTerms, VehicleIdentity
+from protos.report import VehicleReport
 from protos.v1 import common_pb2, ingest_pb2
 from shared_models.errors import IntegrityError, ProtocolError
 from shared_models.records import Detections, SceneManifest
@@ -33,7 +35,10 @@ MANIFESTS = st.builds(
     backbone_hash=HASHES,
     payload_sha256=HASHES,
     payload_bytes=st.integers(0, 2**63),
+    region=st.just("") | NAMES,
 )
+
+REPORTS = st.builds(VehicleReport, **{each.name: st.integers(0, 2**63 - 1) for each in fields(VehicleReport)})
 
 
 @given(MANIFESTS)
@@ -42,12 +47,24 @@ def test_manifest_there_and_back(manifest: SceneManifest) -> None:
     assert convert.begin_from_message(ingest_pb2.BeginScene.FromString(wire)) == manifest
 
 
+@given(REPORTS)
+def test_report_there_and_back(report: VehicleReport) -> None:
+    wire = convert.report_to_message(report).SerializeToString()
+    assert convert.report_from_message(ingest_pb2.VehicleReport.FromString(wire)) == report
+
+
+def test_report_beyond_63_bits_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="evicted_bytes"):
+        convert.report_from_message(ingest_pb2.VehicleReport(evicted_bytes=2**63))
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_as_begin_or_hello(data: bytes) -> None:
     for message, read in (
         (ingest_pb2.BeginScene, convert.begin_from_message),
         (ingest_pb2.Hello, convert.hello_from_message),
         (ingest_pb2.Welcome, convert.welcome_from_message),
+        (ingest_pb2.VehicleReport, convert.report_from_message),
         (common_pb2.Detections, convert.detections_from_message),
     ):
         try:

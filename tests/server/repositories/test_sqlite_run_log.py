@@ -63,6 +63,7 @@ def test_catalogue_of_an_earlier_version_is_brought_forward(tmp_path: Path) -> N
     with sqlite3.connect(path) as database:
         for table in ("run_evaluations", "run_scalars", "runs"):
             database.execute(f"DROP TABLE {table}")
+        database.execute("ALTER TABLE scenes DROP COLUMN region")
         database.execute("UPDATE alembic_version SET version_num = '0001'")
     database.close()
     log = SqliteRunLog(path)

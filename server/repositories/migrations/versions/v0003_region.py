@@ -1,0 +1,21 @@
+"""Where a scene was taken."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the column; of scenes that are there already it is unknown."""
+    op.add_column("scenes", sa.Column("region", sa.String(200), nullable=False, server_default=""))
+
+
+def downgrade() -> None:
+    """Drop it."""
+    op.drop_column("scenes", "region")
