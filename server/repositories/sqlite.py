@@ -1,123 +1,111 @@
-"""The catalogue in one SQLite file (WAL, every commit synced), through SQLAlchemy."""
+"""How the data folder's SQLite file is opened and used: by several processes at once, in WAL mode."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
-from itertools import islice
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy import exc as database_errors
+from sqlalchemy.pool import NullPool
 
-from server.repositories.repository import (
-    CatalogueCounts,
-    SceneCatalogue,
-    SceneFilter,
-    StoredScene,
-    VehicleSummary,
-    merge_summaries,
-)
-from server.repositories.sqlite_engine import SqliteFile
-from server.repositories.tables import scenes
-from shared_models.records import SceneManifest
-
-_PAGE = 500
-_MANIFEST_COLUMNS = [scenes.c[each.name] for each in fields(SceneManifest)]
+from server.repositories.migrate import check_current, upgrade
+from shared_models.errors import StorageError, StorageFullError
 
 
-class SqliteSceneCatalogue(SceneCatalogue):
-    """Stored scenes in the SQLite file `path`, which is made or brought to the newest schema first."""
+class SqliteFile:
+    """One open SQLite file; its transactions raise the project's errors. Safe to use from several threads."""
 
-    def __init__(self, path: Path, busy_timeout_s: float = 5.0, is_read_only: bool = False) -> None:
-        """Open it; `is_read_only`: a file that is there already, also one of a running server, changing nothing.
+    def __init__(
+        self, path: Path, busy_timeout_s: float = 5.0, is_read_only: bool = False, is_every_commit_synced: bool = True
+    ) -> None:
+        """Open it, and make it or bring it to the newest schema first.
+
+        busy_timeout_s: how long to wait for another writer.
+        is_read_only: open a file that is there already, also one of a running server, changing nothing.
+        is_every_commit_synced: a commit survives a power cut; without, it only survives the end of this process.
 
         Raises:
             StorageError: the file cannot be used, is no such database, or was written by another version.
         """
         self.path = path
-        self._file = SqliteFile(path, busy_timeout_s, is_read_only)
+        make = _make_reader if is_read_only else _make_synced_writer if is_every_commit_synced else _make_writer
+        self.engine = make(path, busy_timeout_s)
+        with self.transaction(is_writing=not is_read_only) as connection:
+            (check_current if is_read_only else upgrade)(connection, path)
 
-    def add(self, manifest: SceneManifest, stored_at_ns: int | None = None, scene_id: str | None = None) -> StoredScene:
-        scene_id = scene_id or manifest.scene_id
-        row = {each.name: getattr(manifest, each.name) for each in fields(manifest)}
-        row |= {"scene_id": scene_id, "stored_at_ns": time.time_ns() if stored_at_ns is None else stored_at_ns}
+    @contextmanager
+    def transaction(
+        self, *let_through: type[database_errors.SQLAlchemyError], is_writing: bool = False
+    ) -> Iterator[Connection]:
+        """A connection whose statements take effect together, or not at all.
+
+        is_writing: set it where something is read first and written then: it waits for other writers at the start,
+            because SQLite refuses to let a reader become a writer once the file has changed.
+
+        Raises:
+            StorageFullError: no space left. StorageError: anything else that fails, except `let_through`.
+        """
+        engine = self.engine.execution_options(is_writing=True) if is_writing else self.engine
         try:
-            with self._file.transaction(database_errors.IntegrityError) as connection:
-                connection.execute(insert(scenes).values(row))
-        except database_errors.IntegrityError:
-            return self.find([scene_id])[scene_id]
-        return StoredScene(manifest=manifest, stored_at_ns=row["stored_at_ns"], scene_id=scene_id)
-
-    def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
-        found: dict[str, StoredScene] = {}
-        wanted = iter(scene_ids)
-        while page := list(islice(wanted, _PAGE)):
-            rows = self._rows(_select().where(scenes.c.scene_id.in_(page)))
-            found.update((row.scene_id, _stored_scene(row)) for row in rows)
-        return found
-
-    def starting_with(self, prefix: str, limit: int) -> list[StoredScene]:
-        query = _select().where(scenes.c.scene_id >= prefix, scenes.c.scene_id < prefix + "~").limit(limit)
-        return [_stored_scene(row) for row in self._rows(query)]
-
-    def scenes(self, where: SceneFilter | None = None) -> Iterator[StoredScene]:
-        query = _fitting(_select(), where).order_by(scenes.c.sequence).limit(_PAGE)
-        last = 0
-        while rows := self._rows(query.where(scenes.c.sequence > last)):
-            yield from map(_stored_scene, rows)
-            last = rows[-1].sequence
-
-    def newest(self, limit: int, offset: int = 0, where: SceneFilter | None = None) -> list[StoredScene]:
-        query = _fitting(_select(), where).order_by(scenes.c.sequence.desc()).limit(limit).offset(offset)
-        return [_stored_scene(row) for row in self._rows(query)]
-
-    def has_payload(self, payload_sha256: str) -> bool:
-        return bool(self._rows(_select().where(scenes.c.payload_sha256 == payload_sha256).limit(1)))
-
-    def counts(self, where: SceneFilter | None = None) -> CatalogueCounts:
-        columns = (func.count().label("scenes"), func.coalesce(func.sum(scenes.c.payload_bytes), 0).label("size"))
-        (row,) = self._rows(_fitting(select(*columns).select_from(scenes), where))
-        return CatalogueCounts(scenes=row.scenes, payload_bytes=row.size)
-
-    def vehicles(self) -> list[VehicleSummary]:
-        keys = (scenes.c.vehicle_id, scenes.c.codec, scenes.c.backbone_hash)
-        size, last = func.sum(scenes.c.payload_bytes), func.max(scenes.c.stored_at_ns)
-        sums = (func.count().label("scenes"), size.label("size"), last.label("last"))
-        parts = (
-            VehicleSummary(
-                vehicle_id=row.vehicle_id,
-                scenes=row.scenes,
-                payload_bytes=row.size,
-                last_stored_at_ns=row.last,
-                codecs=(row.codec,),
-                backbone_hashes=(row.backbone_hash,),
-            )
-            for row in self._rows(select(*keys, *sums).group_by(*keys))
-        )
-        return merge_summaries(parts)
+            with engine.begin() as connection:
+                yield connection
+        except let_through:
+            raise
+        except database_errors.SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error)
+            if "full" in reason:
+                raise StorageFullError(f"{self.path}: no space left on the server's disk; try again later") from error
+            raise StorageError(
+                f"{self.path}: the catalogue does not answer ({reason}): check the file, its disk and other users of it"
+            ) from error
 
     def close(self) -> None:
-        self._file.close()
-
-    def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        with self._file.transaction() as connection:
-            return connection.execute(query).all()
+        """Let go of the file."""
+        self.engine.dispose()
 
 
-def _fitting(query: Select[Any], where: SceneFilter | None) -> Select[Any]:
-    for each in fields(where) if where else ():
-        value = getattr(where, each.name)
-        query = query if value is None else query.where(scenes.c[each.name] == value)
-    return query
+def _make_synced_writer(path: Path, busy_timeout_s: float) -> Engine:
+    engine = _make_writer(path, busy_timeout_s)
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = FULL"))
+    return engine
 
 
-def _select() -> Select[Any]:
-    return select(scenes.c.sequence, scenes.c.scene_id, scenes.c.stored_at_ns, *_MANIFEST_COLUMNS)
+def _make_writer(path: Path, busy_timeout_s: float) -> Engine:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path.parent}: {error.strerror}: choose another folder for the server's data") from error
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": busy_timeout_s})
+    event.listen(engine, "connect", _use_wal)
+    event.listen(engine, "begin", _begin)
+    return engine
 
 
-def _stored_scene(row: Row[Any]) -> StoredScene:
-    manifest = SceneManifest(**{column.name: getattr(row, column.name) for column in _MANIFEST_COLUMNS})
-    return StoredScene(manifest=manifest, stored_at_ns=row.stored_at_ns, scene_id=row.scene_id)
+def _make_reader(path: Path, busy_timeout_s: float) -> Engine:
+    def connect() -> sqlite3.Connection:
+        # A writer keeps a -wal file. Without one nothing changes the file, and only as "immutable" can SQLite read it
+        # without making files beside it, which a read-only folder does not allow.
+        has_writer = path.with_name(f"{path.name}-wal").exists()
+        address = f"{path.absolute().as_uri()}?mode=ro{'' if has_writer else '&immutable=1'}"
+        return sqlite3.connect(address, timeout=busy_timeout_s, uri=True, isolation_level=None, check_same_thread=False)
+
+    # Connected anew for each query, for a server may start or stop meanwhile.
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    # Python's driver would begin by itself, but not before CREATE TABLE: a migration could be cut off halfway.
+    is_writing = connection.get_execution_options().get("is_writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+
+def _use_wal(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
