@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def fully_connected(
@@ -23,3 +23,13 @@ def fully_connected(
     if out_channels is not None:
         layers.append(nn.Conv1d(in_channels, out_channels, 1))
     return nn.Sequential(*layers)
+
+
+def on_rows(layers: Iterable[nn.Module], rows: Tensor) -> Tensor:
+    """Fully connected layers on (R, C): on CPUs the gradients of a convolution take five times those of a product."""
+    for layer in layers:
+        if isinstance(layer, nn.Conv1d):
+            rows = nn.functional.linear(rows, layer.weight[:, :, 0], layer.bias)
+        else:
+            rows = layer(rows)
+    return rows

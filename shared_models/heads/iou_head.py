@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shared_models.errors import InvalidValueError
-from shared_models.heads.fully_connected import fully_connected
+from shared_models.heads.fully_connected import fully_connected, on_rows
 from shared_models.precision import full_precision
 from shared_models.records import check
 
@@ -67,7 +67,7 @@ class IouHead(nn.Module):
         pooled = torch.cat([self._pool(*scan) for scan in zip(maps, (b.detach() for b in boxes), strict=True)])
         if len(pooled) == 0:
             return [bev.new_zeros((0,)) for _ in boxes]
-        logits = self.iou_layers(self.shared_fc_layer(pooled.flatten(1)[..., None]))
+        logits = on_rows(self.iou_layers, on_rows(self.shared_fc_layer, pooled.flatten(1)))
         return list(torch.split_with_sizes(full_precision(logits.flatten()), [len(scan) for scan in boxes]))
 
     def _pool(self, bev: Tensor, boxes: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shared_models.geometry import box_coding
 from shared_models.geometry.boxes import rotate_points
-from shared_models.heads.fully_connected import fully_connected
+from shared_models.heads.fully_connected import fully_connected, on_rows
 from shared_models.precision import full_precision
 from shared_models.records import check
 from shared_models.sets.set_abstraction import GroupingConfig, SetAbstraction
@@ -75,9 +75,9 @@ class RoiGridHead(nn.Module):
         points = [self.grid_points(scan).flatten(0, 1) for scan in boxes]
         pooled = torch.cat(self.roi_grid_pool_layer(points, keypoints, features))
         pooled = pooled.view(len(together), -1, pooled.shape[1]).transpose(1, 2).reshape(len(together), -1)
-        shared = _on_rows(self.shared_fc_layer, pooled)
-        codes = full_precision(_on_rows(self.reg_layers, shared))
-        logits = full_precision(_on_rows(self.cls_layers, shared).flatten())
+        shared = on_rows(self.shared_fc_layer, pooled)
+        codes = full_precision(on_rows(self.reg_layers, shared))
+        logits = full_precision(on_rows(self.cls_layers, shared).flatten())
         parts = zip(
             *(torch.split_with_sizes(part, sizes) for part in (logits, codes, _decode(codes, together))), strict=True
         )
@@ -89,16 +89,6 @@ class RoiGridHead(nn.Module):
         unit = torch.cartesian_prod(steps, steps, steps).to(boxes.dtype)
         local = unit[None] * boxes[:, None, 3:6]
         return rotate_points(local, boxes[:, 6]) + boxes[:, None, :3]
-
-
-def _on_rows(layers: Iterable[nn.Module], rows: Tensor) -> Tensor:
-    """Fully connected layers on (R, C): on CPUs the gradients of a convolution take five times those of a product."""
-    for layer in layers:
-        if isinstance(layer, nn.Conv1d):
-            rows = nn.functional.linear(rows, layer.weight[:, :, 0], layer.bias)
-        else:
-            rows = layer(rows)
-    return rows
 
 
 def _decode(codes: Tensor, boxes: Tensor) -> Tensor:
