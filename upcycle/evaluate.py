@@ -47,6 +47,13 @@ def evaluate(
     html_file: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="With --run: where the page with pictures goes.")
     ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(help="With --run: draws of the frames for 95 % intervals; 0 gives none.", min=0)
+    ] = 0,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="With --bootstrap: an earlier checkpoint; shows the difference to it.", show_default=False),
+    ] = None,
 ) -> None:
     """Score detections by KITTI's rules: a checkpoint's with --run, or those in text files with `kitti`.
 
@@ -58,9 +65,13 @@ def evaluate(
     if run is None:
         typer.echo(context.get_help())
         return
-    from upcycle.evaluate_run import evaluate_from_run
+    if against is not None and not bootstrap:
+        raise ConfigError("--against needs --bootstrap: how often the frames are drawn, for example 1000")
+    from upcycle.evaluate_run import Outputs, evaluate_from_run
 
-    evaluate_from_run(run, changes or [], data, checkpoint, json_file, html_file)
+    evaluate_from_run(
+        run, changes or [], data, checkpoint, Outputs(json_file=json_file, html_file=html_file), bootstrap, against
+    )
 
 
 def _require_used(context: typer.Context, has_run: bool) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from server.evaluation.bootstrap import BootstrapConfig
 from server.evaluation.report import write_report
 from server.evaluation.run_evaluation import RunEvaluation, RunEvaluationConfig, evaluate_run
 from server.training.atomic_files import write_whole
@@ -27,6 +29,7 @@ from shared_models.detector import Detector
 from shared_models.errors import ConfigError, NotFoundError
 from shared_models.sparse import create_engine
 from upcycle.evaluate import print_report, print_waymo
+from upcycle.evaluate_intervals import intervals_of, print_intervals
 
 # What may differ from the run file without naming another trained run.
 OF_EVALUATION: Final = (
@@ -39,17 +42,27 @@ OF_EVALUATION: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where numbers and page go; None: beside the run's other files."""
+
+    json_file: Path | None = None
+    html_file: Path | None = None
+
+
 def evaluate_from_run(
     file: Path,
     changes: list[str],
     data: Path,
     checkpoint: Path | None,
-    json_file: Path | None,
-    html_file: Path | None,
+    outputs: Outputs,
+    rounds: int = 0,
+    against: Path | None = None,
 ) -> None:
     """Evaluate and write JSON and page, by default beside the run's other files.
 
     changes: of the evaluation's frames, rules or device; a change of anything else names a run trained with it.
+    rounds: draws of the frames for intervals; 0 gives none. against: an earlier checkpoint that it is compared with.
 
     Raises:
         ConfigError: the run file is wrong or names no frames to evaluate on.
@@ -64,20 +77,27 @@ def evaluate_from_run(
     if run.loop.threads:
         torch.set_num_threads(run.loop.threads)
     device = choose_device(run.loop.device, Processes())
-    detector = open_checkpoint(chosen, device, engine=create_engine(run.detector.engine))
+    opened = [
+        open_checkpoint(path, device, engine=create_engine(run.detector.engine)) for path in (chosen, against) if path
+    ]
     source = open_source(run.data.evaluation, data / "cache")
     config = RunEvaluationConfig(overlaps=run.evaluation.overlaps, rules=run.evaluation.rules)
-    found = _with_bar(detector, source, config)
+    found, *earlier = (_with_bar(detector, source, config) for detector in opened)
     report = {"run_id": folder.run_id, "checkpoint": str(chosen), "dataset": source.config.dataset, **found.to_dict()}
+    if rounds:
+        intervals = intervals_of(found, earlier[0] if earlier else None, BootstrapConfig(rounds=rounds))
+        report["bootstrap"] = {"against": str(against) if against else None, **asdict(intervals)}
     stem = output_name(chosen, source.config)
-    json_file = json_file or folder.path / "evaluations" / f"{stem}.json"
-    html_file = html_file or folder.path / "evaluations" / f"{stem}.html"
+    json_file = outputs.json_file or folder.path / "evaluations" / f"{stem}.json"
+    html_file = outputs.html_file or folder.path / "evaluations" / f"{stem}.html"
     write_whole(json_file, (json.dumps(report, indent=1) + "\n").encode())
     for overlap, own in found.reports.items():
         print(f"overlaps: {overlap}")
         print_report(own)
     if found.waymo is not None:
         print_waymo(found.waymo)
+    if rounds:
+        print_intervals(intervals)
     first = next(iter(found.reports.values()))
     write_report(html_file, first, found.frames, title(run, source, chosen), source.dataset.frame, found.waymo)
     print(f"numbers: {json_file}\npage: {html_file}")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from server.evaluation.evaluator import Progress, run_detector, suited_config
 from server.evaluation.kitti import evaluate_kitti
-from server.evaluation.kitti_config import LOOSE, ClassRule
+from server.evaluation.kitti_config import LOOSE, ClassRule, KittiEvaluationConfig
 from server.evaluation.kitti_report import KittiReport
 from server.evaluation.objects import EvaluatedFrame
 from server.evaluation.waymo import WAYMO_CLASSES, WaymoClass, WaymoEvaluationConfig, WaymoReport, evaluate_waymo
@@ -60,15 +60,22 @@ class RunEvaluation:
 
         Those without objects are left out.
         """
-        return self._kitti_numbers() | ({} if self.waymo is None else _waymo_numbers(self.waymo))
+        return numbers_of(self.reports) | ({} if self.waymo is None else _waymo_numbers(self.waymo))
 
-    def _kitti_numbers(self) -> dict[str, float]:
-        return {
-            f"ap_all/{overlap}/{score.class_name.casefold()}/{score.metric}/{score.difficulty}": score.ap_all
-            for overlap, report in self.reports.items()
-            for score in report.scores
-            if score.band_m is None and score.metric in ("bev", "3d") and not math.isnan(score.ap_all)
-        }
+    @property
+    def rules(self) -> dict[str, KittiEvaluationConfig]:
+        """What each report was made by, by overlap."""
+        return {name: report.config for name, report in self.reports.items()}
+
+
+def numbers_of(reports: Mapping[str, KittiReport]) -> dict[str, float]:
+    """All-point AP in percent of reports by overlap, as `RunEvaluation.numbers` names it."""
+    return {
+        f"ap_all/{overlap}/{score.class_name.casefold()}/{score.metric}/{score.difficulty}": score.ap_all
+        for overlap, report in reports.items()
+        for score in report.scores
+        if score.band_m is None and score.metric in ("bev", "3d") and not math.isnan(score.ap_all)
+    }
 
 
 def evaluate_run(
@@ -82,14 +89,19 @@ def evaluate_run(
     """`detector` on these labelled frames. Raises as `run_detector`, and with Waymo's rules as `evaluate_waymo`."""
     frames = run_detector(detector, dataset, frame_ids, class_map, progress)
     suited = suited_config(frames, detector.class_names)
-    loose = {rule.name.casefold(): rule for rule in LOOSE}
-    classes = {
-        "strict": suited.classes,
-        "loose": tuple(loose.get(rule.name.casefold(), _loosened(rule)) for rule in suited.classes),
-    }
+    classes = rules_of_overlap(suited.classes)
     reports = {name: evaluate_kitti(frames, replace(suited, classes=classes[name])) for name in config.overlaps}
     waymo = evaluate_waymo(frames, suited_waymo_config(detector.class_names)) if "waymo" in config.rules else None
     return RunEvaluation(reports=reports, frames=frames, waymo=waymo)
+
+
+def rules_of_overlap(classes: Sequence[ClassRule]) -> dict[str, tuple[ClassRule, ...]]:
+    """The rules of these classes by overlap: "strict" as they are, "loose" with LOOSE's numbers."""
+    loose = {rule.name.casefold(): rule for rule in LOOSE}
+    return {
+        "strict": tuple(classes),
+        "loose": tuple(loose.get(rule.name.casefold(), _loosened(rule)) for rule in classes),
+    }
 
 
 def suited_waymo_config(class_names: Sequence[str]) -> WaymoEvaluationConfig:
