@@ -38,7 +38,7 @@ class KittiConfig:
     """Which frames are read, and which of their points.
 
     split: "all", "training" or "testing" (every scan in the folders), or the name of a file in ImageSets ("train",
-        "val", "test", ...); names beginning with "test" lie in the testing folder.
+        "val", "test", ...); names beginning with "test" lie in the testing folder. Several with "+": "train+test".
     points: "full" is the whole sweep of `velodyne`; "reduced" is what camera 2 sees, from `velodyne_reduced`; "auto"
         is what camera 2 sees, from `velodyne_reduced` where that exists and else cut from `velodyne`.
     with_labels: read `label_2`; without, no frame has labels.
@@ -51,8 +51,10 @@ class KittiConfig:
     def __post_init__(self) -> None:
         if self.points not in POINT_CHOICES:
             raise ConfigError(f"KittiConfig.points: expected one of {', '.join(POINT_CHOICES)}, got {self.points!r}")
-        if not self.split.replace("_", "").isalnum():
-            raise ConfigError(f"KittiConfig.split: expected letters, digits and '_', got {self.split[:80]!r}")
+        if not all(part.replace("_", "").isalnum() for part in self.split.split("+")):
+            raise ConfigError(
+                f"KittiConfig.split: expected letters, digits and '_', several with '+', got {self.split[:80]!r}"
+            )
 
 
 class KittiDataset(Dataset):
@@ -114,7 +116,11 @@ class KittiDataset(Dataset):
         return points
 
     def _list_frames(self) -> tuple[str, ...]:
-        split = self._config.split
+        # A frame that several of the splits name comes once.
+        parts = (self._frames_of(part) for part in self._config.split.split("+"))
+        return tuple(dict.fromkeys(frame_id for part in parts for frame_id in part))
+
+    def _frames_of(self, split: str) -> tuple[str, ...]:
         if split == "all" or split in FOLDERS:
             folders = FOLDERS if split == "all" else (split,)
             return tuple(f"{folder}-{name}" for folder in folders for name in self._scan_names(folder))

@@ -25,6 +25,8 @@ def test_lists_every_scan_of_both_folders(make_kitti):
         ("test", ("testing-000000",)),
         ("training", ("training-000000", "training-000001", "training-000002")),
         ("testing", ("testing-000000",)),
+        ("train+test", ("training-000000", "training-000002", "testing-000000")),
+        ("train+training", ("training-000000", "training-000002", "training-000001")),
     ],
 )
 def test_splits(make_kitti, split, expected):
@@ -157,7 +159,7 @@ def test_a_folder_that_is_not_kitti_is_refused(tmp_path):
         KittiDataset(tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"points": "half"}, {"split": "../val"}, {"split": ""}])
+@pytest.mark.parametrize("wrong", [{"points": "half"}, {"split": "../val"}, {"split": ""}, {"split": "train+"}])
 def test_a_wrong_configuration_is_refused(wrong):
     with pytest.raises(ConfigError):
         KittiConfig(**wrong)
