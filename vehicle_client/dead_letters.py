@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared_models.records import SceneManifest
+from vehicle_client.durable import sync_directory
+from vehicle_client.outbox_database import add_to_counter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,76 +23,88 @@ class DeadLetter:
 
 
 class DeadLetters:
-    """The table `dead_letters` and the folder of its payloads, bounded; the outbox holds the lock and the database."""
+    """The table `dead_letters` and the folder of its payloads, bounded; the outbox holds the lock and the database.
+
+    The table says which payloads are kept (`payload_bytes`, NULL: none), and the folder follows it: what is dropped is
+    counted in the transaction that decides so, and its file goes afterwards, at the next start at the latest.
+    """
 
     def __init__(self, folder: Path, database: sqlite3.Connection, max_letters: int, max_bytes: int) -> None:
-        """Raises OSError, sqlite3.Error: as do all other methods."""
+        """All methods raise OSError and sqlite3.Error."""
         self._folder, self._database = folder, database
         self._max_letters, self._max_bytes = max_letters, max_bytes
-        self._sizes: OrderedDict[str, int] = OrderedDict()  # payloads that are kept, oldest first
-        folder.mkdir(exist_ok=True)
 
-    def insert(self, scene_id: str, manifest: str, reason: str) -> None:
-        """Write the row, within the caller's transaction; `take` moves the payload after it."""
+    def insert(self, scene_id: str, manifest: str, reason: str, payload: Path) -> list[str]:
+        """Write the row, within the caller's transaction; the ids for `drop`, to be called after `take`."""
+        size = payload.stat().st_size if payload.exists() else None
         self._database.execute("DELETE FROM dead_letters WHERE scene_id = ?", (scene_id,))
         self._database.execute(
-            "INSERT INTO dead_letters (scene_id, manifest, reason) VALUES (?, ?, ?)", (scene_id, manifest, reason)
+            "INSERT INTO dead_letters (scene_id, manifest, reason, payload_bytes) VALUES (?, ?, ?, ?)",
+            (scene_id, manifest, reason, size),
         )
-        self._database.execute(
-            "DELETE FROM dead_letters WHERE sequence <= (SELECT MAX(sequence) FROM dead_letters) - ?",
-            (self._max_letters,),
-        )
+        return self._choose_drops()
 
     def take(self, scene_id: str, path: Path) -> None:
-        """Move a payload here from where it waited, and drop the oldest ones that do not fit any more."""
+        """Move a payload here from where it waited; nothing happens where it is not there."""
         try:
-            size = path.stat().st_size
             os.replace(path, self._folder / scene_id)
         except FileNotFoundError:
             return
-        self._sizes.pop(scene_id, None)
-        self._sizes[scene_id] = size
-        self._drop_excess()
+        sync_directory(self._folder)
+
+    def drop(self, scene_ids: list[str]) -> None:
+        """Remove payloads that the table does not name any more."""
+        for scene_id in scene_ids:
+            (self._folder / scene_id).unlink(missing_ok=True)
 
     def repair(self, waiting: Path, pending: set[str]) -> None:
         """Put files and rows in agreement after a crash; `waiting` is the folder of scenes still to be sent."""
-        known = self._scene_ids()
-        for path in self._folder.iterdir():
-            if path.name not in known:
-                path.unlink()
-        for scene_id in known:
-            kept = self._folder / scene_id
-            if scene_id not in pending and (waiting / scene_id).exists():
-                os.replace(waiting / scene_id, kept)
-            if kept.exists():
-                self._sizes[scene_id] = kept.stat().st_size
-        self._drop_excess()
+        with self._database:
+            self._choose_drops()  # limits may have become smaller
+        kept = {scene_id for scene_id, _, _ in self._kept()}
+        for scene_id in kept - pending:
+            self.take(scene_id, waiting / scene_id)
+        found = {path.name for path in self._folder.iterdir()}
+        self.drop(sorted(found - kept))
+        lost = [(scene_id,) for scene_id in sorted(kept - found)]
+        if lost:
+            with self._database:
+                self._database.executemany("UPDATE dead_letters SET payload_bytes = NULL WHERE scene_id = ?", lost)
 
     def letters(self) -> tuple[DeadLetter, ...]:
         """All that are kept, oldest first."""
-        rows = self._database.execute("SELECT scene_id, manifest, reason FROM dead_letters ORDER BY sequence")
+        query = "SELECT scene_id, manifest, reason, payload_bytes FROM dead_letters ORDER BY sequence"
         return tuple(
             DeadLetter(
                 manifest=SceneManifest(**json.loads(manifest)),
                 reason=reason,
-                payload=self._folder / scene_id if scene_id in self._sizes else None,
+                payload=None if payload_bytes is None else self._folder / scene_id,
             )
-            for scene_id, manifest, reason in rows.fetchall()
+            for scene_id, manifest, reason, payload_bytes in self._database.execute(query).fetchall()
         )
 
-    def _scene_ids(self) -> list[str]:
-        return [row[0] for row in self._database.execute("SELECT scene_id FROM dead_letters ORDER BY sequence")]
-
-    def _drop_excess(self) -> None:
-        dropped = 0
-        while len(self._sizes) > self._max_letters or sum(self._sizes.values()) > self._max_bytes:
-            scene_id, _ = self._sizes.popitem(last=False)
-            (self._folder / scene_id).unlink(missing_ok=True)
-            dropped += 1
+    def _choose_drops(self) -> list[str]:
+        """Take rows and payloads beyond the limits out of the table, oldest first, and count the payloads."""
+        kept = self._kept()
+        newest = self._database.execute(
+            "SELECT MIN(sequence) FROM (SELECT sequence FROM dead_letters ORDER BY sequence DESC LIMIT ?)",
+            (self._max_letters,),
+        ).fetchone()[0]
+        total, dropped = sum(size for _, _, size in kept), []
+        for scene_id, sequence, size in kept:
+            if sequence < newest or (size > 0 and total > self._max_bytes):
+                dropped.append(scene_id)
+                total -= size
+        self._database.execute("DELETE FROM dead_letters WHERE sequence < ?", (newest,))
         if dropped:
-            with self._database:
-                self._database.execute(
-                    "INSERT INTO counters VALUES ('dead_dropped', ?) "
-                    "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-                    (dropped,),
-                )
+            self._database.executemany(
+                "UPDATE dead_letters SET payload_bytes = NULL WHERE scene_id = ?", [(each,) for each in dropped]
+            )
+            add_to_counter(self._database, "dead_dropped", len(dropped))
+        return dropped
+
+    def _kept(self) -> list[tuple[str, int, int]]:
+        """Id, number and size of the payloads that are kept, oldest first."""
+        columns = "scene_id, sequence, payload_bytes"
+        query = f"SELECT {columns} FROM dead_letters WHERE payload_bytes IS NOT NULL ORDER BY sequence"
+        return self._database.execute(query).fetchall()

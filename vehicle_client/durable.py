@@ -1,4 +1,4 @@
-"""Files that are whole and on disk when a call returns, or not there at all."""
+"""Files and folders that are whole and on disk when a call returns, or not there at all."""
 
 from __future__ import annotations
 
@@ -22,6 +22,19 @@ def write_durably(path: Path, data: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+    sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Make a folder and those above it, each synced with the folder that holds it.
+
+    Raises:
+        OSError: it cannot be made, or is no folder.
+    """
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
     sync_directory(path.parent)
 
 

@@ -9,7 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from shared_models.detectors.guard_context import guard_context
 from shared_models.errors import ConfigError
+from shared_models.guard import GuardContext
 from shared_models.records import Detections, Frame, SceneFeatures
 
 
@@ -78,6 +80,15 @@ class Extractor:
     def split_layer(self) -> str:
         """Name of the layer whose output leaves the vehicle."""
         return self._detector.split_layer
+
+    @property
+    def is_detecting(self) -> bool:
+        """Whether the heads run too."""
+        return self._config.is_detecting
+
+    def guard_context(self, extraction: Extraction) -> GuardContext | None:
+        """What a guard may know of that scene beside its features."""
+        return guard_context(self._detector, extraction.detections)
 
     def extract(self, frame: Frame) -> Extraction:
         """Features of one frame and, if so configured, what the heads find in them.

@@ -17,6 +17,7 @@ from shared_models.errors import ConfigError, InvalidValueError
 from shared_models.records import EncodedScene, Frame, SceneFeatures, SceneManifest, check
 from vehicle_client.detection_files import save_detections
 from vehicle_client.extractor import Extraction, Extractor
+from vehicle_client.priority import Priority
 from vehicle_client.report import FrameReport, RejectedFrame, SceneReport
 from vehicle_client.selection import Candidate, Verdict
 from vehicle_client.selector import Decision, Selector
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 class SceneSink(Protocol):
     """Where encoded scenes go; the outbox is one."""
 
-    def put(self, scene: EncodedScene, priority: int = 0) -> bool: ...
+    def put(self, scene: EncodedScene, priority: Priority = Priority.ROUTINE) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +38,12 @@ class PipelineConfig:
 
     vehicle_id: name under which its scenes are sent.
     codecs: names in `shared_models.codecs`; each frame is sent once with each of them.
-    guard: name in `shared_models.guards` of what is done to the features before they are encoded.
+    guard: what is done to the features before they are encoded, as `shared_models.guards.build` takes it.
     guard_seed: seed of the guard's randomness, for tests; None draws one from the operating system.
     detections_folder: where the vehicle's own detections are kept; None keeps none.
+    region: where the scans are taken, a name as coarse as the operator chooses; "" says nothing. Stored scenes can be
+        deleted by it.
+    priority: class in the outbox of frames that no rule gives a score.
     """
 
     vehicle_id: str = "vehicle"
@@ -47,9 +51,13 @@ class PipelineConfig:
     guard: str = "none"
     guard_seed: int | None = None
     detections_folder: Path | None = None
+    region: str = ""
+    priority: Priority = Priority.ROUTINE
 
     def __post_init__(self) -> None:
         check.name("PipelineConfig", "vehicle_id", self.vehicle_id)
+        if self.region:
+            check.name("PipelineConfig", "region", self.region)
         if not self.codecs or len(set(self.codecs)) != len(self.codecs):
             raise ConfigError(f"PipelineConfig.codecs: expected at least one codec, each once, got {self.codecs}")
         for name in self.codecs:
@@ -71,13 +79,15 @@ class Pipeline:
         """`selector` says which frames are sent, None: all. `choose_codec` is asked for each instead of the config.
 
         Raises:
-            UnknownNameError: there is no guard of the configured name.
+            UnknownNameError, ConfigError: there is no such guard, or it needs detections and the vehicle makes none.
         """
         self._selector, self._choose_codec, self._now_ns = selector, choose_codec, now_ns
         self._extractor = extractor
         self._sink = sink
         self._config = config
         self._guard = guards.build(config.guard)
+        if self._guard.needs_detections and not extractor.is_detecting:
+            raise ConfigError(f"guard {config.guard}: it needs the vehicle's detections: leave out --no-detections")
         self._generator = torch.Generator()
         if config.guard_seed is None:
             self._generator.seed()
@@ -127,7 +137,7 @@ class Pipeline:
     def _look_at(self, frame: Frame, read_s: float, late_s: float) -> tuple[Candidate, FrameReport]:
         extraction = self._extractor.extract(frame)
         started_s = time.perf_counter()
-        features = self._guard.apply(extraction.features, self._generator)
+        features = self._guard.apply(extraction.features, self._generator, self._extractor.guard_context(extraction))
         guard_s = time.perf_counter() - started_s
         candidate = Candidate(
             frame=frame,
@@ -175,17 +185,19 @@ class Pipeline:
         over = selector.over_budget(size) if selector else None
         if over:
             return replace(report, not_selected=over)
-        scenes = tuple(self._put(scene, verdict.priority, encode_s) for scene, encode_s in made)
+        priority = self._config.priority if verdict.priority is None else verdict.priority
+        scenes = tuple(self._put(scene, priority, encode_s) for scene, encode_s in made)
         if selector:
             selector.sent(candidate, size)
         return replace(report, scenes=scenes, selected_by=verdict.reason if selector else None)
 
     def _encode(self, candidate: Candidate, codec: str) -> tuple[EncodedScene, float]:
         started_s = time.perf_counter()
-        scene = encode_scene(self._config.vehicle_id, candidate.frame, candidate.features, codec)
+        config = self._config
+        scene = encode_scene(config.vehicle_id, candidate.frame, candidate.features, codec, config.region)
         return scene, time.perf_counter() - started_s
 
-    def _put(self, scene: EncodedScene, priority: int, encode_s: float) -> SceneReport:
+    def _put(self, scene: EncodedScene, priority: Priority, encode_s: float) -> SceneReport:
         started_s = time.perf_counter()
         self._sink.put(scene, priority)
         return SceneReport(
@@ -202,7 +214,7 @@ class Pipeline:
         return str(save_detections(self._config.detections_folder, frame.frame_id, extraction.detections))
 
 
-def encode_scene(vehicle_id: str, frame: Frame, features: SceneFeatures, codec: str) -> EncodedScene:
+def encode_scene(vehicle_id: str, frame: Frame, features: SceneFeatures, codec: str, region: str = "") -> EncodedScene:
     """Payload and manifest of one frame's features.
 
     Raises:
@@ -219,6 +231,7 @@ def encode_scene(vehicle_id: str, frame: Frame, features: SceneFeatures, codec: 
         backbone_hash=features.backbone_hash,
         payload_sha256=hashlib.sha256(payload).hexdigest(),
         payload_bytes=len(payload),
+        region=region,
     )
     return EncodedScene(manifest=manifest, payload=payload)
 

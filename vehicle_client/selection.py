@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from shared_models.errors import InvalidValueError
 from shared_models.records import Detections, Frame, SceneFeatures, check
-
-PRIORITY_CLASSES = 4  # 0 to 3 in the outbox; the highest is sent first and evicted last
+from vehicle_client.priority import Priority
 
 Need = Literal["detections"]
 
@@ -47,9 +46,9 @@ class Verdict:
             check.number("Verdict", "score", self.score, 0.0, 1.0)
 
     @property
-    def priority(self) -> int:
-        """Priority class in the outbox; 0 without a score."""
-        return 0 if self.score is None else min(PRIORITY_CLASSES - 1, int(self.score * PRIORITY_CLASSES))
+    def priority(self) -> Priority | None:
+        """Priority class in the outbox, by the score's quarter; None without a score."""
+        return None if self.score is None else Priority.of_score(self.score)
 
 
 class Selection(ABC):

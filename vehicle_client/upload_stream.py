@@ -1,15 +1,14 @@
 """One upload stream as the vehicle sees it: which message comes next, and what each answer changes.
 
-Two threads meet here: gRPC's own, which asks for the next message, and the reader of answers. No network, no clock.
+Two threads meet here: gRPC's own, which asks for the next message, and the reader of answers. No network; the clock is
+only asked how long answers have been owed.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from protos import convert
 from protos.policy import ServerTerms, VehicleIdentity
@@ -17,82 +16,10 @@ from protos.status import error_from_reason
 from protos.v1 import ingest_pb2 as pb
 from shared_models.errors import IntegrityError, NotFoundError, OperatorError, ProtocolError, UpcycleError
 from shared_models.records import EncodedScene, SceneManifest
-
-if TYPE_CHECKING:
-    from vehicle_client.bandwidth import Wait
-
-KEPT_REFUSALS = 1000
-
-
-class SceneQueue(Protocol):
-    """What the uploader needs of the outbox."""
-
-    def next_pending(self, exclude: frozenset[str] = ...) -> SceneManifest | None:
-        """The scene to send next, leaving out the ids in `exclude`."""
-
-    def load(self, scene_id: str) -> EncodedScene:
-        """That scene with its payload; IntegrityError where it is damaged, NotFoundError where it is gone."""
-
-    def mark_delivered(self, scene_id: str) -> bool:
-        """The server has it."""
-
-    def mark_dead(self, scene_id: str, reason: str) -> bool:
-        """The server will never take it."""
-
-    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each new scene; returns what ends that."""
-
-
-class SendingGate(Protocol):
-    """What the uploader needs of the bandwidth."""
-
-    def ask(self, size: int) -> Wait | None:
-        """Whether a chunk of so many bytes may go now; None: yes, and it counts as sent."""
-
-    def closed(self) -> Wait | None:
-        """Why nothing can go for a long time; None where a chunk may be asked for."""
-
-
-class NoLimit(SendingGate):
-    """Everything may go at once."""
-
-    def ask(self, size: int) -> Wait | None:
-        return None
-
-    def closed(self) -> Wait | None:
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """A scene that was given up: dead-lettered, never blocking others."""
-
-    scene_id: str
-    frame_id: str
-    error: UpcycleError
-
-
-class Tally:
-    """What an uploader has done so far; counts over all of its streams. Of the refusals the latest are kept."""
-
-    def __init__(self) -> None:
-        self.stored = self.already_stored = self.refused = self.chunks = self.payload_bytes = self.streams = 0
-        self.refusals: deque[Refusal] = deque(maxlen=KEPT_REFUSALS)
-        self.attempts: dict[str, int] = {}  # refusals so far of scenes that will be tried again
-        self.offsets: dict[str, int] = {}  # where the server went on with scenes that are not stored yet
-        self.progress = 0  # grows whenever the server has got further
-
-
-@dataclass(slots=True)
-class _Sending:
-    scene: EncodedScene
-    chunks: Iterator[pb.Chunk] | None = None  # None until the server says where to start
-    held: pb.Chunk | None = None  # made, and may not go yet
-    is_finished: bool = False
-
-    def next_chunk(self) -> pb.Chunk | None:
-        chunk, self.held = self.held or (None if self.chunks is None else next(self.chunks, None)), None
-        return chunk
+from vehicle_client.open_scenes import OpenScenes
+from vehicle_client.report_sender import ReportSender
+from vehicle_client.scene_queue import NoLimit, SceneQueue, SendingGate
+from vehicle_client.upload_tally import Refusal, Tally
 
 
 class UploadStream:
@@ -107,8 +34,9 @@ class UploadStream:
         max_attempts: int,
         gate: SendingGate | None = None,
         wait: Callable[[threading.Condition, float], object] = threading.Condition.wait,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`gate` is asked before each chunk; `wait` is replaced in tests only."""
+        """`gate` is asked before each chunk; `wait` is replaced in tests only. `clock_s` never goes back."""
         self.condition = threading.Condition()
         self.terms: ServerTerms | None = None
         self.is_draining = False  # half-close once nothing is left
@@ -119,10 +47,11 @@ class UploadStream:
         self.pause_reason: UpcycleError | None = None
         self._identity, self._queue, self._tally = identity, queue, tally
         self._max_in_flight, self._max_attempts = max_in_flight, max_attempts
-        self._open: dict[str, _Sending] = {}
+        self._open = OpenScenes()
+        self._reports = ReportSender(queue.report, clock_s)
         self._credit: int | None = None
         self._may_have_pending = True
-        self._gate, self._wait = gate or NoLimit(), wait
+        self._gate, self._wait, self._clock_s = gate or NoLimit(), wait, clock_s
         self._throttle_s: float | None = None  # the next chunk may not go yet
         self._is_closed = False  # nor any other for a long time
 
@@ -131,8 +60,15 @@ class UploadStream:
         """Whether the server owes an answer; not where it waits for a chunk that may not go yet."""
         with self.condition:
             if self._throttle_s is None:
-                return bool(self._open) or self.terms is None
-            return any(sending.chunks is None or sending.is_finished for sending in self._open.values())
+                return len(self._open) > 0 or self.terms is None
+            return self._open.is_owed()
+
+    def set_aside(self, after_s: float) -> list[str]:
+        """Ids of scenes without an answer for longer than `after_s` seconds; others go before them from now on."""
+        with self.condition:
+            late = self._open.unanswered(self._clock_s() - after_s)
+            self._tally.unanswered.update(late)
+            return late
 
     def notify_pending(self) -> None:
         """A scene was put into the queue."""
@@ -189,15 +125,20 @@ class UploadStream:
 
     def _next_message(self) -> pb.UploadRequest | None:
         while True:
+            report = None if self.terms is None else self._reports.due()  # reads the disk, so without the lock
+            if report is not None:
+                return report
             with self.condition:
                 message = self._continue_open()
                 if message is not None:
                     return message
-                if self.is_over or self._is_done():
+                if self.is_over:
                     return None
-                may_begin = self._may_begin()
-                if not may_begin:
+                is_done, may_begin = self._is_done(), self._may_begin()
+                if not is_done and not may_begin:
                     self._wait(self.condition, 1.0 if self._throttle_s is None else self._throttle_s)
+            if is_done:
+                return self._reports.closing()
             if may_begin:
                 message = self._begin_next()  # reads the disk, so without the lock
                 if message is not None:
@@ -206,8 +147,8 @@ class UploadStream:
     def _is_done(self) -> bool:
         if self.terms is None:
             return False
-        if self._open:
-            return self._is_closed and not self.is_busy  # what is half sent goes on in another stream
+        if len(self._open):
+            return self._is_closed and not self._open.is_owed()  # what is half sent goes on in another stream
         return bool(self.pause_s) or (self.is_draining and not self._may_have_pending)
 
     def _may_begin(self) -> bool:
@@ -218,42 +159,44 @@ class UploadStream:
     def _begin_next(self) -> pb.UploadRequest | None:
         with self.condition:
             self._may_have_pending = False  # before looking, so that a scene put meanwhile sets it again
-            taken = frozenset(self._open)
-        manifest = self._queue.next_pending(taken)
+            taken, late = self._open.ids(), frozenset(self._tally.unanswered)
+        manifest = self._queue.next_pending(taken | late)
+        if manifest is None and late:
+            manifest = self._queue.next_pending(taken)
         if manifest is None:
             return None
-        try:
-            scene = self._queue.load(manifest.scene_id)
-        except IntegrityError as error:
-            self._give_up(manifest, error)
-            scene = None
-        except NotFoundError:
-            scene = None  # evicted meanwhile
+        scene = self._load(manifest)
         with self.condition:
             self._may_have_pending = True
             if scene is None:
                 return None
-            self._open[manifest.scene_id] = _Sending(scene=scene)
+            self._open.begin(scene, self._clock_s())
         return pb.UploadRequest(begin=convert.begin_to_message(manifest))
+
+    def _load(self, manifest: SceneManifest) -> EncodedScene | None:
+        try:
+            return self._queue.load(manifest.scene_id)
+        except IntegrityError as error:
+            self._give_up(manifest, error)
+        except NotFoundError:
+            pass  # evicted meanwhile
+        return None
 
     def _continue_open(self) -> pb.UploadRequest | None:
         """The next chunk or finish of a scene that the server waits for."""
         self._throttle_s, self._is_closed = None, False
         if self._credit is not None and self._credit <= 0:
             return None
-        for scene_id, sending in self._open.items():
-            if sending.chunks is None or sending.is_finished:
-                continue
+        for scene_id, sending in self._open.ready():
             chunk = sending.next_chunk()
             if chunk is None:
-                sending.is_finished = True
+                sending.asked_s = self._clock_s()
                 return pb.UploadRequest(finish=pb.FinishScene(scene_id=bytes.fromhex(scene_id)))
             if not self._may_go(len(chunk.data)):
                 sending.held = chunk
                 continue  # another one may only have to be finished
-            self._open[scene_id] = self._open.pop(scene_id)  # to the end: scenes take turns
-            self._tally.chunks += 1
-            self._tally.payload_bytes += len(chunk.data)
+            self._open.took_turn(scene_id)
+            self._tally.sent(len(chunk.data))
             if self._credit is not None:
                 self._credit -= len(chunk.data)
             return pb.UploadRequest(chunk=chunk)
@@ -280,16 +223,12 @@ class UploadStream:
             raise ProtocolError(f"the server answered for scene {scene_id[:12]}, which is not under way")
         match answer.WhichOneof("answer"):
             case "send_from":
-                offset, chunk_bytes = answer.send_from.offset, self.terms.policy.limits.max_chunk_bytes
-                sending.chunks = convert.chunks_of(sending.scene, chunk_bytes, offset)
-                self._tally.progress += offset > self._tally.offsets.get(scene_id, 0)
-                self._tally.offsets[scene_id] = offset
+                sending.start(answer.send_from.offset, self.terms.policy.limits.max_chunk_bytes)
+                self._tally.started(scene_id, answer.send_from.offset)
             case "stored":
                 self._queue.mark_delivered(scene_id)
-                self._tally.already_stored += answer.stored.was_already_stored
-                self._tally.stored += not answer.stored.was_already_stored
                 self._close(scene_id)
-                self._settle(scene_id)
+                self._tally.arrived(scene_id, answer.stored.was_already_stored)
             case "refused":
                 self._close(scene_id)
                 self._receive_refusal(sending.scene.manifest, answer.refused)
@@ -301,23 +240,13 @@ class UploadStream:
         elif isinstance(error, OperatorError) or type(error) is UpcycleError:
             self.pause_s = max(self.pause_s, refused.retry_after_ms / 1000, 0.001)
             self.pause_reason = error
-        else:
-            attempts = self._tally.attempts.get(manifest.scene_id, 0) + 1
-            self._tally.attempts[manifest.scene_id] = attempts
-            if attempts >= self._max_attempts:
-                self._give_up(manifest, error)
+        elif self._tally.tried(manifest.scene_id) >= self._max_attempts:
+            self._give_up(manifest, error)
 
     def _close(self, scene_id: str) -> None:
-        del self._open[scene_id]
+        self._open.close(scene_id)
         self._may_have_pending = True
-
-    def _settle(self, scene_id: str) -> None:
-        self._tally.progress += 1
-        self._tally.attempts.pop(scene_id, None)
-        self._tally.offsets.pop(scene_id, None)
 
     def _give_up(self, manifest: SceneManifest, error: UpcycleError) -> None:
         self._queue.mark_dead(manifest.scene_id, f"{type(error).__name__}: {error}")
-        self._settle(manifest.scene_id)
-        self._tally.refused += 1
-        self._tally.refusals.append(Refusal(scene_id=manifest.scene_id, frame_id=manifest.frame_id, error=error))
+        self._tally.given_up(Refusal(scene_id=manifest.scene_id, frame_id=manifest.frame_id, error=error))

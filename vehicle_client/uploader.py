@@ -19,12 +19,13 @@ or beside a loop that makes scenes:
         report = background.finish()                            # sends the rest, joins -> UploadReport
 
 Leaving the `with` without `finish()` stops the thread and keeps unsent scenes in the outbox for the next start.
+`put` waits for this machine's disk only: a slow or dead server never stops the loop.
 A refused scene is kept aside with the outbox's dead letters and listed in `report.refusals`; it blocks no other.
 
 `run`, `handshake`, `check` and `finish` raise `BackboneMismatchError`, `VersionError` or `CodecRefusedError` when the
 server refuses this vehicle, `run` and `finish` also `ServerUnreachableError` after `give_up_after_s` without progress
 (None: never). While scenes are still made, a server may be away for any time: they wait in the outbox.
-`Outbox.counts()` -> `OutboxCounts(pending, pending_bytes, delivered, dead, evicted, dead_dropped)`.
+`Outbox.counts()` -> `OutboxCounts(pending, pending_bytes, delivered, dead, evicted, dead_dropped, evicted_bytes)`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import grpc
 
@@ -43,69 +42,23 @@ from protos import convert
 from protos.policy import ServerTerms, VehicleIdentity
 from protos.status import error_from_call, retry_after_ms
 from protos.v1 import ingest_pb2_grpc
-from shared_models.errors import (
-    IntegrityError,
-    InvalidValueError,
-    OperatorError,
-    ServerUnreachableError,
-    UpcycleError,
-)
+from shared_models.errors import IntegrityError, OperatorError, ServerUnreachableError, UpcycleError
+from vehicle_client.background_upload import BackgroundUpload
+from vehicle_client.backoff import Backoff, Patience
 from vehicle_client.channel import open_channel
 from vehicle_client.diagnosis import explain
+from vehicle_client.scene_queue import NoLimit, SceneQueue, SendingGate
 from vehicle_client.tls import TlsFiles
-from vehicle_client.upload_stream import NoLimit, Refusal, SceneQueue, SendingGate, Tally, UploadStream
+from vehicle_client.upload_call import UploadCall
+from vehicle_client.upload_config import UploaderConfig
+from vehicle_client.upload_stream import UploadStream
+from vehicle_client.upload_tally import Refusal, Tally, UploadReport
 
 __all__ = ["BackgroundUpload", "Refusal", "UploadReport", "Uploader", "UploaderConfig", "VehicleIdentity"]
 
 logger = logging.getLogger(__name__)
 
 _UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
-_TICK_S = 0.2  # how often a running stream is looked at for stop, stall and end
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploaderConfig:
-    """How patient the uploader is.
-
-    max_in_flight: scenes under way at once; the server's limit counts too.
-    max_attempts: times that one scene is sent again after a damaged transfer before it is given up.
-    first_delay_s, max_delay_s: wait after the first failure, doubled each time up to the largest; half of it is random.
-    stall_s: an answer that takes longer counts as a broken connection.
-    call_timeout_s: for a handshake.
-    give_up_after_s: once nothing more comes (`run`, `finish`), raise after so long without any progress; None: never.
-    """
-
-    max_in_flight: int = 4
-    max_attempts: int = 5
-    first_delay_s: float = 0.2
-    max_delay_s: float = 30.0
-    stall_s: float = 60.0
-    call_timeout_s: float = 10.0
-    give_up_after_s: float | None = 120.0
-
-    def __post_init__(self) -> None:
-        if self.max_in_flight < 1 or self.max_attempts < 1:
-            raise InvalidValueError(f"UploaderConfig: expected max_in_flight and max_attempts >= 1, got {self}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadReport:
-    """What an uploader did.
-
-    stored: scenes that this uploader sent and the server stored.
-    already_stored: scenes that the server had, so that nothing was sent.
-    refusals: scenes given up, the latest of them; refused: how many in all.
-    payload_bytes, chunks: sent, repetitions included.
-    streams: connections that were used, 1 where nothing went wrong.
-    """
-
-    stored: int
-    already_stored: int
-    refusals: tuple[Refusal, ...]
-    payload_bytes: int
-    chunks: int
-    streams: int
-    refused: int = 0
 
 
 class Uploader:
@@ -127,7 +80,9 @@ class Uploader:
         tls: what both sides prove with who they are; None: no encryption.
         """
         self.target, self.identity, self.config = target, identity, config or UploaderConfig()
-        self._clock_s, self._wait, self._random_unit = clock_s, wait, random_unit
+        self._clock_s, self._wait = clock_s, wait
+        delays = (self.config.first_delay_s, self.config.max_delay_s, self.config.max_asked_s)
+        self._backoff = Backoff(*delays, random_unit)
         self._gate, self._tls = gate or NoLimit(), tls
         self._terms: ServerTerms | None = None
         self._stop, self._drain, self._wake = threading.Event(), threading.Event(), threading.Event()
@@ -173,7 +128,7 @@ class Uploader:
 
     def in_background(self, outbox: SceneQueue) -> BackgroundUpload:
         """Send from another thread until told to finish; a context manager."""
-        return BackgroundUpload(self, outbox)
+        return BackgroundUpload(lambda: self._run(outbox), self.drain, self.stop)
 
     def drain(self) -> None:
         """End once the outbox is empty."""
@@ -190,19 +145,10 @@ class Uploader:
 
     def report(self) -> UploadReport:
         """What was done so far."""
-        tally = self._tally
-        return UploadReport(
-            stored=tally.stored,
-            already_stored=tally.already_stored,
-            refusals=tuple(tally.refusals),
-            payload_bytes=tally.payload_bytes,
-            chunks=tally.chunks,
-            streams=tally.streams,
-            refused=tally.refused,
-        )
+        return self._tally.report()
 
     def _run(self, outbox: SceneQueue) -> UploadReport:
-        failures, progress, patience = 0, self._tally.progress, _Patience(self.config.give_up_after_s, self._clock_s)
+        failures, progress, patience = 0, self._tally.progress, Patience(self.config.give_up_after_s, self._clock_s)
         while not self._stop.is_set():
             if outbox.next_pending() is None:
                 if self._drain.is_set():
@@ -221,7 +167,7 @@ class Uploader:
             failures += 1
             if self._drain.is_set():
                 patience.check(error)
-            delay_s = max(pause_s, self._delay_s(failures))
+            delay_s = self._backoff.delay_s(failures, asked_s=pause_s)
             logger.info("upload waits", extra={"delay_s": delay_s, "failures": failures})
             self._wait(self._stop, delay_s)
         return self.report()
@@ -250,7 +196,13 @@ class Uploader:
         """
         config = self.config
         stream = UploadStream(
-            self.identity, outbox, self._tally, config.max_in_flight, config.max_attempts, gate=self._gate
+            self.identity,
+            outbox,
+            self._tally,
+            config.max_in_flight,
+            config.max_attempts,
+            gate=self._gate,
+            clock_s=self._clock_s,
         )
         self._tally.streams += 1
         self._stream = stream
@@ -260,7 +212,7 @@ class Uploader:
         try:
             with open_channel(self.target, self._tls) as channel:
                 call = ingest_pb2_grpc.IngestStub(channel).Upload(stream.messages())
-                failure = self._follow(stream, call)
+                failure = UploadCall(self.target, stream, call, config, self._clock_s, self._stop.is_set).follow()
         finally:
             unsubscribe()
             self._terms, self._stream = stream.terms or self._terms, None
@@ -278,104 +230,10 @@ class Uploader:
             error = ServerUnreachableError(str(why))
         return retry_after_ms(failure) / 1000, error
 
-    def _follow(self, stream: UploadStream, call: Any) -> grpc.RpcError | UpcycleError | None:
-        """Take answers in until the stream ends; what ended it, None where it ended well."""
-        ended: list[grpc.RpcError | UpcycleError | None] = []
-        reader = threading.Thread(target=lambda: ended.append(_read(stream, call)), name="upload-answers", daemon=True)
-        reader.start()
-        activity, since_s = stream.activity, self._clock_s()
-        stalled: ServerUnreachableError | None = None
-        while reader.is_alive():
-            reader.join(_TICK_S)
-            if stream.activity != activity or not stream.is_busy:
-                activity, since_s = stream.activity, self._clock_s()
-            if self._clock_s() - since_s > self.config.stall_s:
-                stalled = ServerUnreachableError(f"{self.target} has not answered for {self.config.stall_s:.0f} s")
-            if stalled or self._stop.is_set():
-                call.cancel()
-        if self._stop.is_set():
-            return None
-        return stalled or stream.failure or ended[0]
-
-    def _delay_s(self, failures: int) -> float:
-        full_s = min(self.config.max_delay_s, self.config.first_delay_s * 2.0 ** min(failures - 1, 30))
-        return full_s * (0.5 + 0.5 * self._random_unit())
-
     def _why_closed(self, failure: grpc.RpcError) -> UpcycleError | None:
         """What about the certificates keeps the connection from being made; None where it is something else."""
         is_answered = retry_after_ms(failure) > 0
         return None if is_answered or failure.code() is not _UNAVAILABLE else explain(self.target, self._tls)
-
-
-class _Patience:
-    """How long failures may go on; the time runs from the first one that is checked."""
-
-    def __init__(self, limit_s: float | None, clock_s: Callable[[], float]) -> None:
-        self._limit_s, self._clock_s = limit_s, clock_s
-        self._since_s: float | None = None
-
-    def renew(self) -> None:
-        self._since_s = None
-
-    def check(self, error: UpcycleError) -> None:
-        """Raises ServerUnreachableError: they went on for too long."""
-        self._since_s = self._clock_s() if self._since_s is None else self._since_s
-        waited_s = self._clock_s() - self._since_s
-        if self._limit_s is not None and waited_s >= self._limit_s:
-            raise ServerUnreachableError(f"gave up after {waited_s:.0f} s without progress: {error}") from error
-
-
-class BackgroundUpload:
-    """An uploader in a thread of its own; made by `Uploader.in_background`."""
-
-    def __init__(self, uploader: Uploader, outbox: SceneQueue) -> None:
-        self._uploader, self._outbox = uploader, outbox
-        self._error: UpcycleError | None = None
-        self._report: UploadReport | None = None
-        self._thread = threading.Thread(target=self._work, name="uploader", daemon=True)
-
-    def __enter__(self) -> BackgroundUpload:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._uploader.stop()
-        self._thread.join()
-
-    def check(self) -> None:
-        """Raise what ended the sending thread, if anything did."""
-        if self._error is not None:
-            raise self._error
-
-    def finish(self) -> UploadReport:
-        """Wait until the outbox is empty; raises what `Uploader.run` raises."""
-        self._uploader.drain()
-        self._thread.join()
-        self.check()
-        if self._report is None:
-            raise UpcycleError("the sending thread ended unexpectedly, see its traceback; the outbox has what is left")
-        return self._report
-
-    def _work(self) -> None:
-        try:
-            self._report = self._uploader._run(self._outbox)
-        except UpcycleError as error:
-            logger.warning("upload ended: %s", error)
-            self._error = error
-
-
-def _read(stream: UploadStream, call: Any) -> grpc.RpcError | UpcycleError | None:
-    try:
-        for response in call:
-            stream.receive(response)
-    except grpc.RpcError as error:
-        return error
-    except UpcycleError as error:
-        call.cancel()
-        return error
-    finally:
-        stream.end()
-    return None
 
 
 def _passes(error: UpcycleError) -> bool:

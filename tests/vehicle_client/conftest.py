@@ -15,6 +15,7 @@ from shared_models.errors import DatasetError, ServerUnreachableError
 from shared_models.records import Detections, EncodedScene, Frame, GridFeatures, SceneFeatures
 from vehicle_client import drive
 from vehicle_client.outbox import Outbox
+from vehicle_client.priority import Priority
 from vehicle_client.uploader import UploadReport
 
 
@@ -80,9 +81,9 @@ class ListSink:
 
     def __init__(self) -> None:
         self.scenes: list[EncodedScene] = []
-        self.priorities: list[int] = []
+        self.priorities: list[Priority] = []
 
-    def put(self, scene: EncodedScene, priority: int = 0) -> bool:
+    def put(self, scene: EncodedScene, priority: Priority = Priority.ROUTINE) -> bool:
         self.scenes.append(scene)
         self.priorities.append(priority)
         return True

@@ -13,8 +13,10 @@ from typer.testing import CliRunner, Result
 
 from shared_models.errors import (
     ConfigError,
+    InvalidValueError,
     NotFoundError,
     PermissionDeniedError,
+    StorageFullError,
     UnauthenticatedError,
     UnknownNameError,
 )
@@ -131,7 +133,7 @@ def test_being_stopped_ends_with_130_and_a_report(replay, detector, tmp_path: Pa
         (("--rate", "-1"), ConfigError, "rate_hz"),
         (("--codec", "int9"), UnknownNameError, "known: float16, float32, int4, int8"),
         (("--dataset", "kitty"), UnknownNameError, "unknown dataset 'kitty'; known: "),
-        (("--guard", "cloak"), UnknownNameError, "known: none"),
+        (("--guard", "cloak"), UnknownNameError, "unknown guard 'cloak'; known: "),
     ],
 )
 def test_wrong_options_are_refused(replay, options, error, message):
@@ -218,3 +220,35 @@ def test_health_of_a_certificate(replay, fleet: Fleet):
     result = CliRunner().invoke(app, [*health, str(folder / "car-1")])
     assert (result.exit_code, "certificate valid for 10 more days" in result.stdout) == (0, True)
     assert isinstance(CliRunner().invoke(app, [*health, str(folder / "old")]).exception, UnauthenticatedError)
+
+
+def test_region_class_and_outbox(replay, uploader, tmp_path: Path):
+    options = ("--vehicle-id", "car-1", "--region", "Hessen", "--priority", "high", "--outbox-bytes", "1")
+    result = replay(*options, "--report", "drive.json")
+    assert result.exit_code == 1
+    outbox = json.loads((tmp_path / "drive.json").read_text())["outbox"]
+    assert (outbox["evicted_scenes"], outbox["pending_scenes"], outbox["delivered_scenes"]) == (3, 0, 0)
+    assert (
+        "outbox: 0 scenes wait (0.0 MB); since it was made 0 delivered, 3 dropped because it was full" in result.output
+    )
+    assert "dropped in this drive because the outbox was full: 3 scenes; raise --outbox-bytes" in result.output
+    complete = replay("--vehicle-id", "car-1", "--region", "Hessen")
+    assert complete.exit_code == 0
+    assert "3 delivered, 3 dropped because it was full" in complete.output
+    assert "in this drive" not in complete.output
+    assert {scene.manifest.region for scene in uploader.received} == {"Hessen"}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (("--priority", "top"), UnknownNameError, "unknown priority 'top'; known: high, low, routine, urgent"),
+        (("--outbox-bytes", "0"), InvalidValueError, "OutboxConfig"),
+        (("--outbox-bytes", "1", "--when-full", "refuse"), StorageFullError, "raise max_bytes"),
+        (("--region", "a/b"), InvalidValueError, "region"),
+    ],
+)
+def test_wrong_regions_classes_and_outboxes(replay, options, error, message):
+    result = replay(*options)
+    assert isinstance(result.exception, error)
+    assert message in str(result.exception)

@@ -13,13 +13,15 @@ from shared_models.errors import (
     CodecRefusedError,
     ConfigError,
     DatasetError,
+    InvalidValueError,
     PayloadTooLargeError,
     ServerUnreachableError,
+    StorageFullError,
     UnknownNameError,
 )
 from tests.loopback import make_scene
 from vehicle_client.drive import Drive, DriveConfig
-from vehicle_client.outbox import Outbox
+from vehicle_client.outbox import Outbox, OutboxConfig, Priority
 from vehicle_client.sensors.replay import ReplayConfig
 from vehicle_client.uploader import Refusal
 
@@ -179,3 +181,37 @@ def test_scenes_over_the_servers_limit_are_warned_of_once(config, detector, uplo
     uploader.max_payload = 10
     Drive(config, detector).run()
     assert caplog.text.count("larger than the server takes") == 1
+
+
+def test_scenes_that_did_not_fit_make_a_drive_incomplete_and_are_reported(config, detector, uploader):
+    size = Drive(config, detector).run().log.payload_bytes["float32"] // 4
+    config = replace(config, state=config.state / "other", outbox=OutboxConfig(max_bytes=int(2.5 * size)))
+    result = Drive(config, detector).run()
+    assert not result.is_complete
+    assert (result.dropped_scenes, result.upload.stored) == (2, 2)
+    outbox = json.loads(json.dumps(result.report(config, {})))["outbox"]
+    assert (outbox["evicted_scenes"], outbox["dropped_in_this_drive"], outbox["delivered_scenes"]) == (2, 2, 2)
+    assert outbox["evicted_bytes"] > size
+    again = Drive(replace(config, outbox=OutboxConfig()), detector).run()
+    assert (again.is_complete, again.dropped_scenes, again.outbox.evicted_scenes) == (True, 0, 2)
+
+
+def test_a_full_outbox_ends_a_drive_that_may_drop_nothing(config, detector, uploader):
+    config = replace(config, outbox=OutboxConfig(max_bytes=1, when_full="refuse"))
+    with pytest.raises(StorageFullError, match="raise max_bytes"):
+        Drive(config, detector).run()
+
+
+def test_region_and_class_reach_the_scenes(config, detector, uploader, monkeypatch):
+    classes: list[Priority] = []
+    put = Outbox.put
+    monkeypatch.setattr(
+        Outbox, "put", lambda self, scene, priority: classes.append(priority) or put(self, scene, priority)
+    )
+    config = replace(config, region="Oberbayern", priority=Priority.HIGH)
+    report = Drive(config, detector).run().report(config, {})
+    assert {scene.manifest.region for scene in uploader.received} == {"Oberbayern"}
+    assert report["region"] == "Oberbayern"
+    assert set(classes) == {Priority.HIGH}
+    with pytest.raises(InvalidValueError, match=r"DriveConfig\.region"):
+        replace(config, region="a/b")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from protos.report import VehicleReport
 from shared_models.errors import (
     IntegrityError,
     InvalidValueError,
@@ -21,12 +22,13 @@ from shared_models.errors import (
     StorageFullError,
 )
 from tests.loopback import make_scene
-from vehicle_client.outbox import Outbox, OutboxConfig, OutboxCounts
+from tests.vehicle_client.outbox_model import scene
+from vehicle_client.outbox import Outbox, OutboxConfig, OutboxCounts, Priority
 
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Outbox(tmp_path / "spool", OutboxConfig(max_bytes=30_000)) as opened:
+    with Outbox(tmp_path / "spool", OutboxConfig(max_bytes=30_000, when_full="refuse")) as opened:
         yield opened
 
 
@@ -54,9 +56,11 @@ def test_same_scene_waits_once(outbox: Outbox) -> None:
 
 
 def test_order_is_priority_then_age(outbox: Outbox) -> None:
-    for number, priority in enumerate([0, 5, 0, 5]):
+    classes = [Priority.LOW, Priority.URGENT, Priority.ROUTINE, Priority.HIGH, Priority.URGENT, Priority.LOW]
+    for number, priority in enumerate(classes):
         outbox.put(make_scene(number, size=10), priority)
-    assert pending(outbox) == ["000001", "000003", "000000", "000002"]
+    outbox.put(make_scene(6, size=10))  # routine
+    assert pending(outbox) == ["000001", "000004", "000003", "000002", "000006", "000000", "000005"]
 
 
 def test_delivered_scene_leaves_with_its_payload(outbox: Outbox) -> None:
@@ -71,69 +75,6 @@ def test_delivered_scene_leaves_with_its_payload(outbox: Outbox) -> None:
         outbox.load(scene.manifest.scene_id)
 
 
-def test_dead_letters_keep_manifest_and_reason(tmp_path: Path) -> None:
-    with Outbox(tmp_path, OutboxConfig(max_dead_letters=2)) as outbox:
-        for number in range(3):
-            outbox.put(make_scene(number))
-            outbox.mark_dead(make_scene(number).manifest.scene_id, f"reason {number}")
-        letters = outbox.dead_letters()
-        assert [(letter.manifest.frame_id, letter.reason) for letter in letters] == [
-            ("000001", "reason 1"),
-            ("000002", "reason 2"),
-        ]
-        assert outbox.counts().dead == 3
-
-
-def test_dead_payloads_are_kept_aside(tmp_path: Path) -> None:
-    scene = make_scene(1)
-    with Outbox(tmp_path) as outbox:
-        outbox.put(scene)
-        outbox.mark_dead(scene.manifest.scene_id, "codec")
-        assert not list((tmp_path / "payloads").iterdir())
-    with Outbox(tmp_path) as again:
-        (letter,) = again.dead_letters()
-        assert letter.payload == tmp_path / "dead" / scene.manifest.scene_id
-        assert letter.payload.read_bytes() == scene.payload
-        assert again.counts() == OutboxCounts(pending=0, pending_bytes=0, delivered=0, dead=1, evicted=0)
-
-
-def test_dead_payloads_are_bounded_and_the_oldest_go(tmp_path: Path) -> None:
-    with Outbox(tmp_path, OutboxConfig(max_dead_letters=4, max_dead_bytes=25_000)) as outbox:
-        for number in range(6):
-            outbox.put(make_scene(number))
-            outbox.mark_dead(make_scene(number).manifest.scene_id, "codec")
-        letters = outbox.dead_letters()
-        assert [letter.manifest.frame_id for letter in letters] == ["000002", "000003", "000004", "000005"]
-        assert [letter.payload is not None for letter in letters] == [False, False, True, True]
-        assert (outbox.counts().dead, outbox.counts().dead_dropped) == (6, 4)
-        assert len(list((tmp_path / "dead").iterdir())) == 2
-    with Outbox(tmp_path, OutboxConfig(max_dead_letters=1)) as smaller:
-        assert smaller.counts().dead_dropped == 5
-        assert [path.name for path in (tmp_path / "dead").iterdir()] == [make_scene(5).manifest.scene_id]
-
-
-def test_dead_payload_survives_a_crash_before_it_was_moved(tmp_path: Path) -> None:
-    scene = make_scene(1)
-    with Outbox(tmp_path) as outbox:
-        outbox.put(scene)
-        outbox.mark_dead(scene.manifest.scene_id, "codec")
-    (tmp_path / "dead" / scene.manifest.scene_id).rename(tmp_path / "payloads" / scene.manifest.scene_id)
-    (tmp_path / "dead" / "left behind").write_bytes(b"")
-    with Outbox(tmp_path) as again:
-        (letter,) = again.dead_letters()
-        assert letter.payload is not None
-        assert letter.payload.read_bytes() == scene.payload
-        assert len(list((tmp_path / "dead").iterdir())) == 1
-
-
-def test_scene_that_dies_twice_is_kept_once(tmp_path: Path) -> None:
-    with Outbox(tmp_path) as outbox:
-        for reason in ("first", "second"):
-            assert outbox.put(make_scene(1))
-            assert outbox.mark_dead(make_scene(1).manifest.scene_id, reason)
-        assert [(letter.reason, letter.payload is None) for letter in outbox.dead_letters()] == [("second", False)]
-
-
 def test_full_outbox_refuses(outbox: Outbox) -> None:
     for number in range(3):
         outbox.put(make_scene(number))
@@ -145,25 +86,56 @@ def test_full_outbox_refuses(outbox: Outbox) -> None:
 
 
 def test_full_outbox_evicts_the_least_important_oldest_first(tmp_path: Path) -> None:
-    with Outbox(tmp_path, OutboxConfig(max_bytes=30_000, when_full="evict")) as outbox:
-        for number, priority in enumerate([1, 0, 0]):
+    with Outbox(tmp_path, OutboxConfig(max_bytes=30_000)) as outbox:
+        for number, priority in enumerate([Priority.HIGH, Priority.LOW, Priority.LOW]):
             outbox.put(make_scene(number), priority)
-        outbox.put(make_scene(3), priority=1)
+        assert outbox.put(make_scene(3), Priority.HIGH)
         assert pending(outbox) == ["000000", "000003", "000002"]
-        outbox.put(make_scene(4, size=20_000), priority=1)
+        assert outbox.put(make_scene(4, size=20_000), Priority.HIGH)  # its own class goes last
         assert pending(outbox) == ["000003", "000004"]
-        with pytest.raises(StorageFullError):
-            outbox.put(make_scene(5, size=20_000), priority=0)  # nothing less important is left
-        assert outbox.counts().evicted == 3
+        assert (outbox.counts().evicted, outbox.counts().evicted_bytes) == (3, 30_000)
         assert outbox.counts().pending_bytes == 30_000
 
 
+def test_what_is_less_important_than_all_that_wait_is_dropped_itself(tmp_path: Path) -> None:
+    heard: list[int] = []
+    with Outbox(tmp_path, OutboxConfig(max_bytes=30_000)) as outbox:
+        outbox.put(make_scene(0, size=5_000), Priority.LOW)
+        outbox.put(make_scene(1, size=25_000), Priority.HIGH)
+        outbox.subscribe(lambda: heard.append(1))
+        assert not outbox.put(make_scene(2), Priority.ROUTINE)  # without the first it would not fit either
+        assert pending(outbox) == ["000001", "000000"]
+        assert (outbox.counts().evicted, outbox.counts().evicted_bytes) == (1, 10_000)
+        assert heard == []
+
+
 def test_scene_larger_than_the_quota(tmp_path: Path) -> None:
-    with Outbox(tmp_path, OutboxConfig(max_bytes=5_000, when_full="evict")) as outbox:
+    with Outbox(tmp_path, OutboxConfig(max_bytes=5_000)) as outbox:
         outbox.put(make_scene(0, size=5_000))
-        with pytest.raises(StorageFullError):
-            outbox.put(make_scene(1))
+        assert not outbox.put(make_scene(1), Priority.URGENT)
         assert pending(outbox) == ["000000"]
+        assert (outbox.counts().evicted, outbox.counts().evicted_bytes) == (1, 10_000)
+    with Outbox(tmp_path, OutboxConfig(max_bytes=5_000, when_full="refuse")) as outbox:
+        with pytest.raises(StorageFullError, match="needs 10000 bytes"):
+            outbox.put(make_scene(1))
+        assert outbox.counts().evicted == 1
+
+
+def test_the_report_for_the_server(tmp_path: Path) -> None:
+    with Outbox(tmp_path, OutboxConfig(max_bytes=30_000)) as outbox:
+        for number in range(4):
+            outbox.put(make_scene(number))
+        outbox.mark_delivered(make_scene(1).manifest.scene_id)
+        outbox.mark_dead(make_scene(2).manifest.scene_id, "codec")
+    with Outbox(tmp_path) as again:
+        assert again.report() == VehicleReport(
+            pending_scenes=1,
+            pending_bytes=10_000,
+            evicted_scenes=1,
+            evicted_bytes=10_000,
+            given_up_scenes=1,
+            delivered_scenes=1,
+        )
 
 
 def test_everything_survives_a_restart(tmp_path: Path) -> None:
@@ -179,10 +151,11 @@ def test_everything_survives_a_restart(tmp_path: Path) -> None:
 
 def test_killed_process_loses_nothing_that_was_put(tmp_path: Path, repository: Path) -> None:
     program = (
-        "import sys, pathlib, tests.loopback as l; from vehicle_client.outbox import Outbox\n"
+        "import sys, pathlib; from vehicle_client.outbox import Outbox\n"
+        "from tests.vehicle_client.outbox_model import scene\n"
         "outbox = Outbox(pathlib.Path(sys.argv[1]))\n"
         "for n in range(10_000):\n"
-        "    outbox.put(l.make_scene(n, size=1000)); print(n, flush=True)\n"
+        "    outbox.put(scene(n, 1000)); print(n, flush=True)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], cwd=repository, stdout=subprocess.PIPE, text=True
@@ -195,7 +168,7 @@ def test_killed_process_loses_nothing_that_was_put(tmp_path: Path, repository: P
     with Outbox(tmp_path) as outbox:
         assert pending(outbox)[: len(acknowledged)] == [f"{number:06d}" for number in acknowledged]
         for number in acknowledged:
-            outbox.load(make_scene(number, size=1000).manifest.scene_id)
+            assert outbox.load(scene(number, 1000).manifest.scene_id) == scene(number, 1000)
 
 
 def test_leftovers_of_a_crash_are_swept(tmp_path: Path) -> None:

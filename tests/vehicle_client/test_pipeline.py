@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from shared_models import codecs, guards
-from shared_models.errors import ConfigError, StorageFullError, UnknownNameError
+from shared_models.errors import ConfigError, InvalidValueError, StorageFullError, UnknownNameError
 from shared_models.guard import Guard
-from shared_models.records import EncodedScene, Frame, SceneFeatures
+from shared_models.records import EncodedScene, Frame
 from vehicle_client.detection_files import load_detections
 from vehicle_client.extractor import Extractor
 from vehicle_client.pipeline import Pipeline, PipelineConfig
+from vehicle_client.priority import Priority
 from vehicle_client.report import DriveLog, FrameReport, RejectedFrame
 from vehicle_client.selections import parse, selection_of
 from vehicle_client.selector import Selector
@@ -49,7 +50,7 @@ def test_the_same_frame_makes_the_same_scene(detector, sink, list_dataset):
 class NoiseGuard(Guard):
     name = "noise"
 
-    def apply(self, features: SceneFeatures, generator: torch.Generator) -> SceneFeatures:
+    def _change(self, features, generator, context):
         noise = torch.randn(features.grid.features.shape, generator=generator)
         return replace(features, grid=replace(features.grid, features=features.grid.features + noise))
 
@@ -99,7 +100,7 @@ def test_a_frame_that_does_not_suit_the_detector_is_rejected(detector, sink, lis
 
 def test_a_full_outbox_stops_the_drive(detector, list_dataset):
     class FullSink:
-        def put(self, scene: EncodedScene, priority: int = 0) -> bool:
+        def put(self, scene: EncodedScene, priority: Priority = Priority.ROUTINE) -> bool:
             raise StorageFullError("outbox: no space left")
 
     with pytest.raises(StorageFullError):
@@ -157,7 +158,7 @@ def test_a_held_frame_comes_after_the_ones_it_was_compared_with(detector, sink, 
     best = max(("0", "2", "3", "4"), key=lambda frame_id: cells[frame_id])
     assert [s.manifest.frame_id for s in sink.scenes] == [best, "5"]
     assert reports[-1].frame_id == "5"
-    assert sink.priorities == [3, 3]  # boxes / (boxes + 1) > 3/4
+    assert sink.priorities == [Priority.URGENT, Priority.URGENT]  # boxes / (boxes + 1) > 3/4
 
 
 def test_the_budget_counts_what_was_really_encoded(detector, sink, list_dataset, tmp_path: Path):
@@ -178,3 +179,18 @@ def test_the_codec_may_be_chosen_for_each_frame(detector, sink, list_dataset):
     reports = list(pipeline.run(ReplaySensor(list_dataset(3)).readings()))
     assert [s.manifest.codec for s in sink.scenes] == ["float16", "int8", "int4"]
     assert [r.scenes[0].codec for r in reports] == ["float16", "int8", "int4"]
+
+
+def test_frames_that_nobody_judged_are_of_the_configured_class(detector, sink, list_dataset):
+    for config in (PipelineConfig(), PipelineConfig(priority=Priority.LOW)):
+        Pipeline(Extractor(detector), sink, config).process(list_dataset(1).frame("0"))
+    assert sink.priorities == [Priority.ROUTINE, Priority.LOW]
+
+
+def test_a_region_travels_with_the_scene_and_does_not_change_its_id(detector, sink, list_dataset):
+    for config in (PipelineConfig(region="Bavaria"), PipelineConfig()):
+        Pipeline(Extractor(detector), sink, config).process(list_dataset(1).frame("0"))
+    assert [scene.manifest.region for scene in sink.scenes] == ["Bavaria", ""]
+    assert sink.scenes[0].manifest.scene_id == sink.scenes[1].manifest.scene_id
+    with pytest.raises(InvalidValueError, match=r"PipelineConfig\.region"):
+        PipelineConfig(region="a/b")

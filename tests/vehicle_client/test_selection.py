@@ -3,14 +3,24 @@ from __future__ import annotations
 import pytest
 
 from shared_models.errors import InvalidValueError
+from vehicle_client.priority import Priority
 from vehicle_client.selection import Verdict, number_of
 
 
 @pytest.mark.parametrize(
-    ("score", "priority"), [(None, 0), (0.0, 0), (0.24, 0), (0.25, 1), (0.5, 2), (0.75, 3), (1.0, 3)]
+    ("score", "priority"),
+    [
+        (None, None),
+        (0.0, Priority.LOW),
+        (0.24, Priority.LOW),
+        (0.25, Priority.ROUTINE),
+        (0.5, Priority.HIGH),
+        (0.75, Priority.URGENT),
+        (1.0, Priority.URGENT),
+    ],
 )
 def test_scores_become_priority_classes(score, priority):
-    assert Verdict(is_selected=True, reason="x", score=score).priority == priority
+    assert Verdict(is_selected=True, reason="x", score=score).priority is priority
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, float("nan")])

@@ -11,11 +11,13 @@ import pytest
 
 from protos import convert
 from protos.policy import ServerTerms
+from protos.report import VehicleReport
 from protos.v1 import ingest_pb2 as pb
-from tests.loopback import fill, make_identity, make_policy
+from tests.loopback import fill, make_identity, make_policy, make_scene
 from vehicle_client.bandwidth import Wait
-from vehicle_client.outbox import Outbox
-from vehicle_client.upload_stream import Tally, UploadStream
+from vehicle_client.outbox import Outbox, OutboxConfig
+from vehicle_client.upload_stream import UploadStream
+from vehicle_client.upload_tally import Tally
 
 
 class ScriptedGate:
@@ -42,14 +44,18 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 class Driver:
     """Plays the server: welcomes, tells where to send from, and looks at what comes."""
 
-    def __init__(self, outbox: Outbox, gate: ScriptedGate) -> None:
+    def __init__(self, outbox: Outbox, gate: ScriptedGate, tally: Tally | None = None) -> None:
         self.waited_s: list[float] = []
-        self.tally = Tally()
-        self.stream = UploadStream(make_identity(), outbox, self.tally, 4, 5, gate, self._wait)
+        self.now_s = 0.0
+        self.tally = tally or Tally()
+        self.stream = UploadStream(
+            make_identity(), outbox, self.tally, 4, 5, gate, self._wait, clock_s=lambda: self.now_s
+        )
         self.messages = self.stream.messages()
         next(self.messages)  # hello
         terms = ServerTerms(protocol_version=1, policy=make_policy())
         self.stream.receive(pb.UploadResponse(welcome=convert.welcome_to_message(terms)))
+        self.first = next(self.messages)  # the vehicle's report
 
     def _wait(self, condition: threading.Condition, seconds: float) -> None:
         self.waited_s.append(seconds)
@@ -120,3 +126,68 @@ def test_a_stream_that_is_ended_while_it_waits_ends(outbox: Outbox) -> None:
     driver.begin()
     driver.stream._wait = lambda condition, seconds: driver.stream.end()
     assert list(driver.messages) == []
+
+
+def test_the_first_word_after_the_welcome_is_the_report(outbox: Outbox) -> None:
+    fill(outbox, 2)
+    driver = Driver(outbox, ScriptedGate())
+    assert convert.report_from_message(driver.first.report) == outbox.report()
+
+
+def test_scenes_that_are_dropped_meanwhile_are_reported_while_others_are_sent(tmp_path: Path) -> None:
+    with Outbox(tmp_path, OutboxConfig(max_bytes=30_000)) as outbox:
+        fill(outbox, 3)
+        driver = Driver(outbox, ScriptedGate())
+        driver.begin()
+        outbox.put(make_scene(3))
+        assert next(driver.messages).WhichOneof("message") == "chunk"
+        driver.now_s += 10.0
+        report = convert.report_from_message(next(driver.messages).report)
+        assert (report.evicted_scenes, report.evicted_bytes, report.pending_scenes) == (1, 10_000, 3)
+        assert next(driver.messages).WhichOneof("message") == "chunk"
+
+
+def test_the_last_word_says_what_was_delivered(outbox: Outbox) -> None:
+    fill(outbox, 1)
+    driver = Driver(outbox, ScriptedGate())
+    scene_id = driver.begin()
+    while next(driver.messages).WhichOneof("message") == "chunk":
+        pass
+    driver.answer(scene_id, stored=pb.Stored())
+    driver.stream.drain()
+    (last,) = driver.messages
+    assert convert.report_from_message(last.report) == VehicleReport(delivered_scenes=1)
+
+
+def test_several_scenes_are_in_flight_and_take_turns(outbox: Outbox) -> None:
+    ids = fill(outbox, 6)
+    driver = Driver(outbox, ScriptedGate())
+    begun = [next(driver.messages).begin.scene_id for _ in range(4)]
+    assert [each.hex() for each in begun] == ids[:4]
+    for scene_id in begun:
+        driver.answer(scene_id, send_from=pb.SendFrom(offset=0))
+    assert [next(driver.messages).chunk.scene_id for _ in range(8)] == begun * 2
+
+
+def test_a_scene_without_an_answer_holds_up_no_other_and_comes_last_in_the_next_stream(outbox: Outbox) -> None:
+    ids = fill(outbox, 6)
+    first = Driver(outbox, ScriptedGate())
+    stuck = next(first.messages).begin.scene_id
+    for _ in range(2):  # others are sent and stored meanwhile
+        first.now_s += 100.0
+        scene_id = first.begin()
+        while (message := next(first.messages)).WhichOneof("message") in ("chunk", "begin"):
+            if message.WhichOneof("message") == "begin":
+                first.answer(message.begin.scene_id, send_from=pb.SendFrom(offset=0))
+        first.answer(message.finish.scene_id, stored=pb.Stored())
+        assert scene_id != stuck
+    assert first.stream.set_aside(300.0) == []
+    first.now_s += 150.0
+    assert first.stream.set_aside(300.0) == [stuck.hex()]
+    left = [each for each in ids if outbox.next_pending(set(ids) - {each}) is not None]
+    assert left[0] == stuck.hex()
+    assert len(left) == 4
+    second = Driver(outbox, ScriptedGate(), first.tally)
+    assert [next(second.messages).begin.scene_id.hex() for _ in range(4)] == [*left[1:], left[0]]
+    second.answer(stuck, stored=pb.Stored(was_already_stored=True))
+    assert first.tally.unanswered == set()

@@ -23,7 +23,6 @@ from shared_models.errors import (
     ServerUnreachableError,
     StorageError,
     StorageFullError,
-    UpcycleError,
     VersionError,
 )
 from shared_models.records import SceneManifest
@@ -156,13 +155,13 @@ def test_payload_refused_by_its_header(tmp_path: Path, outbox: Outbox) -> None:
 
 
 class TroubledStore(MemoryPayloadStore):
-    """Fails `troubles` times before it works."""
+    """Fails `troubles` times before it works; the server's own look at its disk does not count."""
 
     troubles = 0
     error: type[StorageError] | type[StorageFullError] = StorageFullError
 
     def open_partial(self, key: str) -> PartialPayload:
-        if self.troubles:
+        if self.troubles and key.strip("0"):
             self.troubles -= 1
             raise self.error("no space left")
         return super().open_partial(key)
@@ -225,56 +224,6 @@ def wait_until(is_done: Any, limit_s: float = 30.0) -> None:
             return
         pause.wait(0.002)
     raise AssertionError("nothing happened in time")
-
-
-def test_scenes_put_while_sending(server: LoopbackServer, outbox: Outbox) -> None:
-    with uploader(server.target).in_background(outbox) as background:
-        ids = fill(outbox, 5)
-        wait_until(lambda: outbox.counts().delivered == 5)
-        for number in range(5, 10):
-            outbox.put(make_scene(number))
-            background.check()
-        report = background.finish()
-    assert report.stored == 10
-    assert len(set(stored_ids(server)) - set(ids)) == 5
-
-
-def test_leaving_without_finish_keeps_what_is_left(outbox: Outbox) -> None:
-    fill(outbox, 2)
-    with uploader(f"127.0.0.1:{free_port()}").in_background(outbox) as background:
-        background.check()
-    assert outbox.counts().pending == 2
-
-
-def test_idle_uploader_needs_no_server(tmp_path: Path, outbox: Outbox) -> None:
-    port = free_port()
-    with uploader(f"127.0.0.1:{port}", UploaderConfig(give_up_after_s=0.0)).in_background(outbox) as background:
-        with LoopbackServer(tmp_path / "data", port=port):
-            fill(outbox, 1)
-            assert background.finish().stored == 1
-        background.check()
-
-
-def test_sending_thread_that_dies_is_noticed(
-    server: LoopbackServer, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(outbox, 1)
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
-    monkeypatch.setattr(outbox, "subscribe", None)
-    with (
-        uploader(server.target).in_background(outbox) as background,
-        pytest.raises(UpcycleError, match="ended unexpectedly"),
-    ):
-        background.finish()
-
-
-def test_background_error_is_raised_by_check_and_finish(server: LoopbackServer, outbox: Outbox) -> None:
-    fill(outbox, 1)
-    with uploader(server.target, backbone_hash=OTHER_BACKBONE).in_background(outbox) as background:
-        with pytest.raises(BackboneMismatchError):
-            background.finish()
-        with pytest.raises(BackboneMismatchError):
-            background.check()
 
 
 def test_two_vehicles_at_once(server: LoopbackServer, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""What the uploader needs of the outbox and of the bandwidth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from protos.report import VehicleReport
+from shared_models.records import EncodedScene, SceneManifest
+
+if TYPE_CHECKING:
+    from vehicle_client.bandwidth import Wait
+
+
+class SceneQueue(Protocol):
+    """What the uploader needs of the outbox."""
+
+    def next_pending(self, exclude: frozenset[str] = ...) -> SceneManifest | None:
+        """The scene to send next, leaving out the ids in `exclude`."""
+
+    def load(self, scene_id: str) -> EncodedScene:
+        """That scene with its payload; IntegrityError where it is damaged, NotFoundError where it is gone."""
+
+    def mark_delivered(self, scene_id: str) -> bool:
+        """The server has it."""
+
+    def mark_dead(self, scene_id: str, reason: str) -> bool:
+        """The server will never take it."""
+
+    def report(self) -> VehicleReport:
+        """What waits, and what became of the others."""
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` after each new scene; returns what ends that."""
+
+
+class SendingGate(Protocol):
+    """What the uploader needs of the bandwidth."""
+
+    def ask(self, size: int) -> Wait | None:
+        """Whether a chunk of so many bytes may go now; None: yes, and it counts as sent."""
+
+    def closed(self) -> Wait | None:
+        """Why nothing can go for a long time; None where a chunk may be asked for."""
+
+
+class NoLimit(SendingGate):
+    """Everything may go at once."""
+
+    def ask(self, size: int) -> Wait | None:
+        return None
+
+    def closed(self) -> Wait | None:
+        return None
