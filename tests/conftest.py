@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from tests.services import PostgresServer, S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("UPCYCLE_SHARED", REPOSITORY.parent / "shared"))
@@ -53,6 +56,32 @@ def shared_data() -> Callable[[str], Path]:
 def golden_root() -> Path:
     """The folder with golden outputs of reference implementations."""
     return _shared_folder("golden")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A running PostgreSQL server of this test session, where PostgreSQL is installed."""
+    from tests.services import PostgresServer, postgres_programs
+
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("needs PostgreSQL's programs, in PATH or /usr/lib/postgresql: apt-get install postgresql")
+    running = PostgresServer(programs)
+    yield running
+    running.remove()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A running S3 API of this test session, with credentials for it in the environment."""
+    from tests.services import CREDENTIALS, S3Server
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        running = S3Server()
+        yield running
+        running.remove()
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@
 
 The folder:
 
-    DATA/catalogue.sqlite    which scenes are stored, and the log of training runs
+    DATA/catalogue.sqlite    which scenes are stored, the log of access, and the log of training runs
     DATA/payloads, partial   see server/stores/files.py
     DATA/pseudonym.key       what vehicles' tags are made with, see server/repositories/pseudonym.py
     DATA/lock                held by the server that writes here
+
+With a `StoreConfig` the catalogue is in PostgreSQL and the payloads in an object store; see docs/stores.md.
 """
 
 from __future__ import annotations
@@ -21,11 +23,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.repositories.access_log import local_actor
+from server.repositories.postgres import PostgresDatabase, Writers
 from server.repositories.repository import SceneCatalogue, StoredScene
 from server.repositories.run_log import RunLog
-from server.repositories.sqlite import SqliteSceneCatalogue
-from server.repositories.sqlite_run_log import SqliteRunLog
+from server.repositories.sql_catalogue import SqlSceneCatalogue
+from server.repositories.sql_run_log import SqlRunLog
+from server.repositories.sqlite import SqliteFile
+from server.repositories.store_config import StoreConfig
 from server.stores.files import FilePayloadStore
+from server.stores.s3 import S3PayloadStore
+from server.stores.s3_bucket import Bucket, S3Config
 from server.stores.store import PayloadStore
 from shared_models.errors import NotFoundError, StorageError
 from shared_models.records import EncodedScene
@@ -55,38 +63,57 @@ class SceneArchive:
         Raises:
             StorageFullError, StorageError: it could not be made durable.
         """
-        if not self.store.has(scene.manifest.payload_sha256):
-            partial = self.store.open_partial(scene.manifest.scene_id)
-            try:
-                partial.append(scene.payload[partial.size :])  # goes on where a former attempt was cut off
-                partial.commit()
-            finally:
-                partial.close()
-        return self.catalogue.add(scene.manifest, stored_at_ns)
+        with self.store.hold(scene.manifest.payload_sha256):
+            if not self.store.has(scene.manifest.payload_sha256):
+                self._place(scene)
+            return self.catalogue.add(scene.manifest, stored_at_ns, actor=local_actor())
+
+    def _place(self, scene: EncodedScene) -> None:
+        partial = self.store.open_partial(scene.manifest.scene_id)
+        try:
+            partial.append(scene.payload[partial.size :])  # goes on where a former attempt was cut off
+            partial.commit()
+        finally:
+            partial.close()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database and the payloads."""
         self.catalogue.close()
+        self.store.close()
 
 
-def open_archive(directory: Path, is_new_allowed: bool = False) -> SceneArchive:
-    """The archive in a server's data folder, read-only unless `is_new_allowed`.
+def open_archive(directory: Path, is_new_allowed: bool = False, stores: StoreConfig | None = None) -> SceneArchive:
+    """The archive in a server's data folder, or where `stores` says; read-only unless `is_new_allowed`.
+
+    stores: None stands for what the environment says (`StoreConfig.from_environment`).
 
     Reading is allowed while a server writes there and from a read-only disk; it changes nothing.
 
     Raises:
         NotFoundError: no server has stored anything there, and `is_new_allowed` is not set.
+        ConfigError: `stores` cannot be used as it is. MissingDependencyError: what it needs is not installed.
         StorageError: it cannot be opened.
     """
-    path, is_read_only = _database(directory, is_new_allowed), not is_new_allowed
-    return SceneArchive(
-        catalogue=SqliteSceneCatalogue(path, is_read_only=is_read_only),
-        store=FilePayloadStore(directory, is_read_only=is_read_only),
-    )
+    stores, is_read_only = stores or StoreConfig.from_environment(), not is_new_allowed
+    if not stores.catalogue_url:
+        file = SqliteFile(_database(directory, is_new_allowed), is_read_only=is_read_only)
+        return SceneArchive(catalogue=SqlSceneCatalogue(file), store=FilePayloadStore(directory, is_read_only))
+    database = PostgresDatabase(stores.catalogue_url, is_read_only=is_read_only)
+    try:
+        store = _open_bucket(stores, database) if stores.payloads_url else FilePayloadStore(directory, is_read_only)
+    except BaseException:
+        database.close()
+        raise
+    return SceneArchive(catalogue=SqlSceneCatalogue(database), store=store)
 
 
-def open_run_log(directory: Path, is_new_allowed: bool = False) -> RunLog:
-    """The log of training runs in a server's data folder, read-only unless `is_new_allowed`.
+def _open_bucket(stores: StoreConfig, database: PostgresDatabase) -> PayloadStore:
+    bucket, prefix = stores.bucket_and_prefix
+    return S3PayloadStore(Bucket(S3Config(bucket=bucket, prefix=prefix, endpoint=stores.s3_endpoint)), database.hold)
+
+
+def open_run_log(directory: Path, is_new_allowed: bool = False, stores: StoreConfig | None = None) -> RunLog:
+    """The log of training runs in a server's data folder, or where `stores` says; read-only unless `is_new_allowed`.
 
     Writing is allowed while a server and other runs write there; `sole_writer` is for servers only.
 
@@ -94,7 +121,21 @@ def open_run_log(directory: Path, is_new_allowed: bool = False) -> RunLog:
         NotFoundError: there is nothing, and `is_new_allowed` is not set.
         StorageError: it cannot be opened.
     """
-    return SqliteRunLog(_database(directory, is_new_allowed), is_read_only=not is_new_allowed)
+    # Not every commit synced: training should not wait for the disk. Commits survive the end of the process, and after
+    # a power cut a run resumes from a checkpoint and writes the lost steps again.
+    url, is_read_only = (stores or StoreConfig.from_environment()).catalogue_url, not is_new_allowed
+    if url:
+        return SqlRunLog(
+            PostgresDatabase(url, is_read_only=is_read_only, is_every_commit_synced=False, writers=Writers.RUN_LOG)
+        )
+    return SqlRunLog(
+        SqliteFile(
+            _database(directory, is_new_allowed),
+            busy_timeout_s=30.0,
+            is_read_only=is_read_only,
+            is_every_commit_synced=False,
+        )
+    )
 
 
 def _database(directory: Path, is_new_allowed: bool) -> Path:
@@ -105,6 +146,24 @@ def _database(directory: Path, is_new_allowed: bool) -> Path:
             "`upcycle train --data` got"
         )
     return path
+
+
+@contextmanager
+def writer(directory: Path, stores: StoreConfig) -> Iterator[None]:
+    """Hold the folder as `sole_writer` does, unless nothing but the key of the pseudonyms is kept there.
+
+    Raises:
+        StorageError: as `sole_writer`.
+    """
+    if not stores.is_shared:
+        with sole_writer(directory):
+            yield
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{directory}: {error.strerror}: choose another folder for the server's data") from error
+    yield
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Collection, Iterable, Iterator
 
+from server.repositories.memory_access_log import MemoryAccessLog
+from server.repositories.removal import Removal
 from server.repositories.repository import (
     CatalogueCounts,
     SceneCatalogue,
@@ -13,7 +14,9 @@ from server.repositories.repository import (
     StoredScene,
     VehicleSummary,
     merge_summaries,
+    refused_again,
 )
+from server.repositories.scene_events import removal_events, upload_event
 from shared_models.records import SceneManifest
 
 
@@ -21,13 +24,47 @@ class MemorySceneCatalogue(SceneCatalogue):
     """Scenes in a dict, which keeps their order."""
 
     def __init__(self) -> None:
+        self.log = MemoryAccessLog()
         self._scenes: dict[str, StoredScene] = {}
+        self._refused: set[str] = set()
+        self._to_remove: set[str] = set()
+        self._agreements: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def add(self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None) -> StoredScene:
+    def add(
+        self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None, actor: str | None = None
+    ) -> StoredScene:
         made = StoredScene(manifest=manifest, stored_at_ns=stored_at_ns, scene_id=scene_id or manifest.scene_id)
         with self._lock:
-            return self._scenes.setdefault(made.scene_id, made)
+            if made.scene_id in self._refused:
+                raise refused_again(made.scene_id)
+            if made.scene_id not in self._scenes:
+                self._scenes[made.scene_id] = made
+                self.log.append([upload_event(made, actor)])
+            return self._scenes[made.scene_id]
+
+    def remove(self, scene_ids: Iterable[str], removal: Removal | None = None) -> list[StoredScene]:
+        wanted, removal = frozenset(scene_ids), removal or Removal()
+        with self._lock:
+            removed = [scene for scene_id, scene in self._scenes.items() if scene_id in wanted]
+            for scene in removed:
+                del self._scenes[scene.scene_id]
+            self._to_remove.update(scene.manifest.payload_sha256 for scene in removed)
+            self._refused.update(scene.scene_id for scene in removed if removal.is_refused_again)
+            self.log.append(removal_events(removed, removal))
+        return removed
+
+    def payloads_to_remove(self) -> list[str]:
+        with self._lock:
+            return sorted(self._to_remove)
+
+    def payloads_dealt_with(self, payload_sha256s: Collection[str]) -> None:
+        with self._lock:
+            self._to_remove.difference_update(payload_sha256s)
+
+    def is_refused(self, scene_id: str) -> bool:
+        with self._lock:
+            return scene_id in self._refused
 
     def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
         with self._lock:
@@ -40,7 +77,7 @@ class MemorySceneCatalogue(SceneCatalogue):
     def scenes(self, where: SceneFilter | None = None) -> Iterator[StoredScene]:
         with self._lock:
             found = list(self._scenes.values())
-        return (scene for scene in found if _fits(scene.manifest, where or SceneFilter()))
+        return filter((where or SceneFilter()).fits, found)
 
     def has_payload(self, payload_sha256: str) -> bool:
         with self._lock:
@@ -56,13 +93,12 @@ class MemorySceneCatalogue(SceneCatalogue):
     def vehicles(self) -> list[VehicleSummary]:
         return merge_summaries(_summary(scene) for scene in self.scenes())
 
+    def agree(self, name: str, value: str) -> str:
+        with self._lock:
+            return self._agreements.setdefault(name, value)
+
     def close(self) -> None:
         pass
-
-
-def _fits(manifest: SceneManifest, where: SceneFilter) -> bool:
-    wanted = {each.name: getattr(where, each.name) for each in fields(where)}
-    return all(value is None or getattr(manifest, name) == value for name, value in wanted.items())
 
 
 def _summary(scene: StoredScene) -> VehicleSummary:

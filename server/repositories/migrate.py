@@ -16,37 +16,37 @@ from shared_models.errors import StorageError
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 
-def upgrade(connection: Connection, path: Path) -> None:
-    """Run what is missing, in the transaction of `connection`; `path` is for messages.
+def upgrade(connection: Connection, name: str) -> None:
+    """Run what is missing, in the transaction of `connection`; `name` is the database's, for messages.
 
     Raises:
         StorageError: the catalogue was written by a newer version.
     """
     try:
-        command.upgrade(_config(connection), "head")
+        command.upgrade(alembic_config(connection), "head")
     except CommandError as error:
         raise StorageError(
-            f"{path}: the catalogue was written by a newer version ({error}): update this server, or give "
-            "another folder"
+            f"{name}: the catalogue was written by a newer version ({error}): update this server, or give another one"
         ) from error
 
 
-def check_current(connection: Connection, path: Path) -> None:
+def check_current(connection: Connection, name: str) -> None:
     """Refuse a catalogue of another schema than this build's; changes nothing.
 
     Raises:
         StorageError: the catalogue was written by another version.
     """
     found = MigrationContext.configure(connection).get_current_revision()
-    expected = ScriptDirectory.from_config(_config(connection)).get_current_head()
+    expected = ScriptDirectory.from_config(alembic_config(connection)).get_current_head()
     if found != expected:
         raise StorageError(
-            f"{path}: the catalogue has schema {found}, this build reads {expected}: start this version's server on "
-            "the folder once, or use the version that wrote it"
+            f"{name}: the catalogue has schema {found}, this build reads {expected}: start this version's server on "
+            "it once, or use the version that wrote it"
         )
 
 
-def _config(connection: Connection) -> Config:
+def alembic_config(connection: Connection) -> Config:
+    """What Alembic's commands take to work in the transaction of `connection`."""
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.repositories.repository import SceneCatalogue
 from shared_models.errors import ConfigError, InvalidValueError, NotFoundError, StorageError
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 KEY_FILE, KEY_VARIABLE = "pseudonym.key", "UPCYCLE_PSEUDONYM_KEY"
 KEY_BYTES, TAG_DIGITS = 32, 16
 _PREFIX, _STORED = "tag:", re.compile(r"tag:([0-9a-f]{16})")
+_AGREEMENT = "pseudonym-key"
 _DAY_NS = 86_400 * 10**9
 
 
@@ -62,6 +64,12 @@ class Pseudonyms:
         if len(key) < KEY_BYTES:
             raise ConfigError(f"pseudonym key: expected at least {KEY_BYTES} bytes, got {len(key)}")
         self._key, self.config = key, config or PseudonymConfig()
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells keys and lengths of period apart without giving the key away, 64 hexadecimal digits."""
+        message = f"upcycle.pseudonym-key.v1\n{self.config.period_days}".encode()
+        return hmac.new(self._key, message, hashlib.sha256).hexdigest()
 
     def period(self, at_ns: int) -> int:
         """The number of the period in which `at_ns`, nanoseconds since the epoch, lies."""
@@ -123,6 +131,19 @@ def open_pseudonyms(data: Path, is_new_allowed: bool = False, config: PseudonymC
     if mode & 0o077:
         raise ConfigError(f"{path}: can be read by others than its owner; chmod 600 it")
     return Pseudonyms(_key_in(text, str(path)), config)
+
+
+def check_same_key(pseudonyms: Pseudonyms, catalogue: SceneCatalogue) -> None:
+    """Refuse a key, or a length of period, that is not the one of the other servers of this catalogue.
+
+    Raises:
+        ConfigError: they are not the same. StorageError: the catalogue does not answer.
+    """
+    if catalogue.agree(_AGREEMENT, pseudonyms.fingerprint) != pseudonyms.fingerprint:
+        raise ConfigError(
+            "the key of the pseudonyms is not the one that the tags in this catalogue are made with: give every server "
+            f"the same {KEY_VARIABLE}, or a copy of the first one's {KEY_FILE}"
+        )
 
 
 def _make_key(path: Path) -> None:

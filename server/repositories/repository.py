@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
-from shared_models.errors import InvalidValueError, NotFoundError
+from server.repositories.access_log import AccessLog
+from server.repositories.removal import Removal
+from shared_models.errors import InvalidValueError, NotFoundError, PermissionDeniedError
 from shared_models.records import SceneManifest
 
 
@@ -26,12 +29,44 @@ class StoredScene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneFilter:
-    """Which scenes to list; None leaves a field open."""
+    """Which scenes to list; None leaves a field open.
+
+    vehicle_ids: any of these names, e.g. one vehicle's pseudonyms of several periods.
+    taken_from_ns, taken_until_ns: from <= the manifest's `timestamp_ns` < until, nanoseconds since the epoch.
+    stored_from_ns, stored_until_ns: the same of `stored_at_ns`.
+    """
+
+    EXACT: ClassVar[tuple[str, ...]] = ("vehicle_id", "codec", "backbone_hash", "split_layer", "region")
 
     vehicle_id: str | None = None
     codec: str | None = None
     backbone_hash: str | None = None
     split_layer: str | None = None
+    region: str | None = None
+    vehicle_ids: frozenset[str] | None = None
+    taken_from_ns: int | None = None
+    taken_until_ns: int | None = None
+    stored_from_ns: int | None = None
+    stored_until_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("taken", "stored"):
+            from_ns, until_ns = getattr(self, f"{name}_from_ns"), getattr(self, f"{name}_until_ns")
+            if from_ns is not None and until_ns is not None and from_ns > until_ns:
+                raise InvalidValueError(
+                    f"SceneFilter.{name}_from_ns: expected at most {name}_until_ns, {until_ns}, got {from_ns}"
+                )
+
+    def fits(self, scene: StoredScene) -> bool:
+        """Whether `scene` is one to list."""
+        manifest = scene.manifest
+        wanted = {name: getattr(self, name) for name in self.EXACT}
+        return (
+            all(value is None or getattr(manifest, name) == value for name, value in wanted.items())
+            and (self.vehicle_ids is None or manifest.vehicle_id in self.vehicle_ids)
+            and _is_between(self.taken_from_ns, manifest.timestamp_ns, self.taken_until_ns)
+            and _is_between(self.stored_from_ns, scene.stored_at_ns, self.stored_until_ns)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +98,42 @@ class VehicleSummary:
 class SceneCatalogue(ABC):
     """Stored scenes; safe to use from several threads. Each call raises StorageError where the database fails."""
 
+    log: AccessLog
+    """What was done with the scenes. Adding and removing write it themselves, in the same transaction."""
+
     @abstractmethod
-    def add(self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None) -> StoredScene:
+    def add(
+        self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None, actor: str | None = None
+    ) -> StoredScene:
         """Remember a scene durably; what is already there stays as it is and is returned.
 
         scene_id: the vehicle's, where `manifest` holds a pseudonym from which it no longer follows.
+        actor: who stores it, for the log; None: the vehicle.
 
         Raises:
             StorageFullError: no space for the row.
+            PermissionDeniedError: it was deleted, and is not to be taken again.
         """
+
+    @abstractmethod
+    def remove(self, scene_ids: Iterable[str], removal: Removal | None = None) -> list[StoredScene]:
+        """Forget scenes durably, all of them or none; returns those that were there, in the order they came.
+
+        Payloads stay, and are remembered as `payloads_to_remove`; server/records/deletion.py removes them.
+        removal: who does it and what for, for the log; None: whoever runs this process.
+        """
+
+    @abstractmethod
+    def payloads_to_remove(self) -> list[str]:
+        """SHA-256 of payloads of removed scenes that nobody has dealt with; another scene may have them, too."""
+
+    @abstractmethod
+    def payloads_dealt_with(self, payload_sha256s: Collection[str]) -> None:
+        """These payloads are removed from the store, or another scene has them."""
+
+    @abstractmethod
+    def is_refused(self, scene_id: str) -> bool:
+        """Whether a scene was deleted and is not to be taken again."""
 
     @abstractmethod
     def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
@@ -100,6 +162,10 @@ class SceneCatalogue(ABC):
     @abstractmethod
     def vehicles(self) -> list[VehicleSummary]:
         """Every vehicle of which something is stored, by name."""
+
+    @abstractmethod
+    def agree(self, name: str, value: str) -> str:
+        """Write `value` down under `name` unless there is one; returns the one that holds for all servers."""
 
     @abstractmethod
     def close(self) -> None:
@@ -134,6 +200,11 @@ def merge_summaries(parts: Iterable[VehicleSummary]) -> list[VehicleSummary]:
     return [merged[vehicle_id] for vehicle_id in sorted(merged)]
 
 
+def refused_again(scene_id: str) -> PermissionDeniedError:
+    """What a vehicle is told that sends a deleted scene which is not taken again."""
+    return PermissionDeniedError(f"scene {scene_id[:12]} was deleted by the operator and is not taken again")
+
+
 def _together(first: VehicleSummary, second: VehicleSummary) -> VehicleSummary:
     return VehicleSummary(
         vehicle_id=first.vehicle_id,
@@ -143,3 +214,7 @@ def _together(first: VehicleSummary, second: VehicleSummary) -> VehicleSummary:
         codecs=tuple(sorted({*first.codecs, *second.codecs})),
         backbone_hashes=tuple(sorted({*first.backbone_hashes, *second.backbone_hashes})),
     )
+
+
+def _is_between(from_ns: int | None, at_ns: int, until_ns: int | None) -> bool:
+    return (from_ns is None or from_ns <= at_ns) and (until_ns is None or at_ns < until_ns)

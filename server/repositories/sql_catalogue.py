@@ -1,17 +1,16 @@
-"""The catalogue in one SQLite file (WAL, every commit synced), through SQLAlchemy."""
+"""The catalogue in a SQL database, through SQLAlchemy."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import fields
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select
-from sqlalchemy import exc as database_errors
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select
 
+from server.repositories.database import Database
+from server.repositories.removal import Removal
 from server.repositories.repository import (
     CatalogueCounts,
     SceneCatalogue,
@@ -19,37 +18,67 @@ from server.repositories.repository import (
     StoredScene,
     VehicleSummary,
     merge_summaries,
+    refused_again,
 )
-from server.repositories.sqlite_engine import SqliteFile
-from server.repositories.tables import scenes
+from server.repositories.scene_events import removal_events, upload_event
+from server.repositories.sql_access_log import SqlAccessLog, append_within
+from server.repositories.tables import agreements, payloads_to_remove, refused_scenes, scenes
 from shared_models.records import SceneManifest
 
 _PAGE = 500
 _MANIFEST_COLUMNS = [scenes.c[each.name] for each in fields(SceneManifest)]
 
 
-class SqliteSceneCatalogue(SceneCatalogue):
-    """Stored scenes in the SQLite file `path`, which is made or brought to the newest schema first."""
+class SqlSceneCatalogue(SceneCatalogue):
+    """Stored scenes in `database`, which belongs to the catalogue from then on."""
 
-    def __init__(self, path: Path, busy_timeout_s: float = 5.0, is_read_only: bool = False) -> None:
-        """Open it; `is_read_only`: a file that is there already, also one of a running server, changing nothing.
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.log = SqlAccessLog(database)
 
-        Raises:
-            StorageError: the file cannot be used, is no such database, or was written by another version.
-        """
-        self.path = path
-        self._file = SqliteFile(path, busy_timeout_s, is_read_only)
-
-    def add(self, manifest: SceneManifest, stored_at_ns: int | None = None, scene_id: str | None = None) -> StoredScene:
-        scene_id = scene_id or manifest.scene_id
+    def add(
+        self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None, actor: str | None = None
+    ) -> StoredScene:
+        made = StoredScene(manifest=manifest, stored_at_ns=stored_at_ns, scene_id=scene_id or manifest.scene_id)
         row = {each.name: getattr(manifest, each.name) for each in fields(manifest)}
-        row |= {"scene_id": scene_id, "stored_at_ns": time.time_ns() if stored_at_ns is None else stored_at_ns}
-        try:
-            with self._file.transaction(database_errors.IntegrityError) as connection:
-                connection.execute(insert(scenes).values(row))
-        except database_errors.IntegrityError:
-            return self.find([scene_id])[scene_id]
-        return StoredScene(manifest=manifest, stored_at_ns=row["stored_at_ns"], scene_id=scene_id)
+        row |= {"scene_id": made.scene_id, "stored_at_ns": stored_at_ns}
+        with self.database.transaction(is_writing=True) as connection:
+            known = connection.execute(_select().where(scenes.c.scene_id == made.scene_id)).one_or_none()
+            if known is not None:
+                return _stored_scene(known)
+            if _is_refused(connection, made.scene_id):
+                raise refused_again(made.scene_id)
+            connection.execute(insert(scenes).values(row))
+            append_within(connection, [upload_event(made, actor)])
+        return made
+
+    def remove(self, scene_ids: Iterable[str], removal: Removal | None = None) -> list[StoredScene]:
+        wanted, rows, removal = iter(scene_ids), list[Row[Any]](), removal or Removal()
+        with self.database.transaction(is_writing=True) as connection:
+            while page := list(islice(wanted, _PAGE)):
+                rows += connection.execute(_select().where(scenes.c.scene_id.in_(page)))
+                connection.execute(delete(scenes).where(scenes.c.scene_id.in_(page)))
+            removed = [_stored_scene(row) for row in sorted(rows, key=lambda row: row.sequence)]
+            _remember_payloads(connection, {scene.manifest.payload_sha256 for scene in removed})
+            if removed and removal.is_refused_again:
+                refused = [{"scene_id": scene.scene_id, "at_ns": removal.at_ns} for scene in removed]
+                connection.execute(insert(refused_scenes), refused)
+            append_within(connection, removal_events(removed, removal))
+        return removed
+
+    def payloads_to_remove(self) -> list[str]:
+        with self.database.transaction() as connection:
+            return list(connection.execute(select(payloads_to_remove.c.payload_sha256)).scalars())
+
+    def payloads_dealt_with(self, payload_sha256s: Collection[str]) -> None:
+        remaining = iter(payload_sha256s)
+        with self.database.transaction(is_writing=True) as connection:
+            while page := list(islice(remaining, _PAGE)):
+                connection.execute(delete(payloads_to_remove).where(payloads_to_remove.c.payload_sha256.in_(page)))
+
+    def is_refused(self, scene_id: str) -> bool:
+        with self.database.transaction() as connection:
+            return _is_refused(connection, scene_id)
 
     def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
         found: dict[str, StoredScene] = {}
@@ -60,7 +89,8 @@ class SqliteSceneCatalogue(SceneCatalogue):
         return found
 
     def starting_with(self, prefix: str, limit: int) -> list[StoredScene]:
-        query = _select().where(scenes.c.scene_id >= prefix, scenes.c.scene_id < prefix + "~").limit(limit)
+        # "g" follows all hexadecimal digits, whatever the database's alphabet is.
+        query = _select().where(scenes.c.scene_id >= prefix, scenes.c.scene_id < prefix + "g").limit(limit)
         return [_stored_scene(row) for row in self._rows(query)]
 
     def scenes(self, where: SceneFilter | None = None) -> Iterator[StoredScene]:
@@ -99,19 +129,51 @@ class SqliteSceneCatalogue(SceneCatalogue):
         )
         return merge_summaries(parts)
 
+    def agree(self, name: str, value: str) -> str:
+        with self.database.transaction(is_writing=True) as connection:
+            known = connection.execute(select(agreements.c.value).where(agreements.c.name == name)).scalar()
+            if known is None:
+                connection.execute(insert(agreements).values(name=name, value=value))
+            return value if known is None else str(known)
+
     def close(self) -> None:
-        self._file.close()
+        self.database.close()
 
     def _rows(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        with self._file.transaction() as connection:
+        with self.database.transaction() as connection:
             return connection.execute(query).all()
 
 
 def _fitting(query: Select[Any], where: SceneFilter | None) -> Select[Any]:
-    for each in fields(where) if where else ():
-        value = getattr(where, each.name)
-        query = query if value is None else query.where(scenes.c[each.name] == value)
-    return query
+    return query.where(*_conditions(where)) if where else query
+
+
+def _conditions(where: SceneFilter) -> Iterator[ColumnElement[bool]]:
+    for name in SceneFilter.EXACT:
+        if getattr(where, name) is not None:
+            yield scenes.c[name] == getattr(where, name)
+    if where.vehicle_ids is not None:
+        yield scenes.c.vehicle_id.in_(sorted(where.vehicle_ids))
+    bounds = (("timestamp_ns", where.taken_from_ns, where.taken_until_ns),
+              ("stored_at_ns", where.stored_from_ns, where.stored_until_ns))  # fmt: skip
+    for name, from_ns, until_ns in bounds:
+        if from_ns is not None:
+            yield scenes.c[name] >= from_ns
+        if until_ns is not None:
+            yield scenes.c[name] < until_ns
+
+
+def _remember_payloads(connection: Connection, payload_sha256s: Collection[str]) -> None:
+    column, remaining = payloads_to_remove.c.payload_sha256, iter(sorted(payload_sha256s))
+    while page := list(islice(remaining, _PAGE)):
+        known = set(connection.execute(select(column).where(column.in_(page))).scalars())
+        if new := [{"payload_sha256": sha256} for sha256 in page if sha256 not in known]:
+            connection.execute(insert(payloads_to_remove), new)
+
+
+def _is_refused(connection: Connection, scene_id: str) -> bool:
+    query = select(refused_scenes.c.scene_id).where(refused_scenes.c.scene_id == scene_id)
+    return connection.execute(query).one_or_none() is not None
 
 
 def _select() -> Select[Any]:

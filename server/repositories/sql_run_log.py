@@ -1,20 +1,16 @@
-"""The run log in the data folder's SQLite file, beside the catalogue: a training run writes while a server does.
-
-Commits are not synced one by one, for training should not wait for the disk: they survive the end of the process, and
-after a power cut a run resumes from a checkpoint and writes the lost steps again.
-"""
+"""The run log in a SQL database, beside the catalogue: a training run writes while a server does."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, case, func, insert, or_, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
+from server.repositories.database import Database
 from server.repositories.run_log import (
     EvaluationRecord,
     RunLog,
@@ -26,26 +22,19 @@ from server.repositories.run_log import (
     resumed,
     unknown_run,
 )
-from server.repositories.sqlite_engine import SqliteFile
 from server.repositories.tables import run_evaluations, run_scalars, runs
 
 _COLUMNS = [runs.c[each.name] for each in fields(RunRecord)]
 
 
-class SqliteRunLog(RunLog):
-    """Runs in the SQLite file `path`, which is made or brought to the newest schema first."""
+class SqlRunLog(RunLog):
+    """Runs in `database`, which belongs to the log from then on."""
 
-    def __init__(self, path: Path, busy_timeout_s: float = 30.0, is_read_only: bool = False) -> None:
-        """Open it; `is_read_only`: a file that is there already, also one that others write to, changing nothing.
-
-        Raises:
-            StorageError: the file cannot be used, is no such database, or was written by another version.
-        """
-        self.path = path
-        self._file = SqliteFile(path, busy_timeout_s, is_read_only, is_every_commit_synced=False)
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     def create(self, record: RunRecord) -> RunRecord:
-        with self._file.transaction(is_writing=True) as connection:
+        with self.database.transaction(is_writing=True) as connection:
             row = connection.execute(select(*_COLUMNS).where(runs.c.run_id == record.run_id)).one_or_none()
             values = _values(record) | {"heartbeat_ns": first_heartbeat_ns(record)}
             if row is None:
@@ -67,7 +56,7 @@ class SqliteRunLog(RunLog):
     ) -> None:
         given = {"state": state, "step": step, "total_steps": total_steps, "message": message}
         changed = {name: value for name, value in given.items() if value is not None}
-        with self._file.transaction(is_writing=True) as connection:
+        with self.database.transaction(is_writing=True) as connection:
             row = connection.execute(select(*_COLUMNS).where(runs.c.run_id == run_id)).one_or_none()
             if row is None:
                 raise unknown_run(run_id)
@@ -78,13 +67,13 @@ class SqliteRunLog(RunLog):
         if not scalars:
             return
         alive = {each.run_id: each.at_ns for each in sorted(scalars, key=lambda each: each.at_ns)}
-        with self._file.transaction(is_writing=True) as connection:
+        with self.database.transaction(is_writing=True) as connection:
             numbers = {run_id: _beat(connection, run_id, at_ns) for run_id, at_ns in alive.items()}
             rows = [
                 {"run": numbers[s.run_id], "name": s.name, "step": s.step, "value": s.value, "at_ns": s.at_ns}
                 for s in scalars
             ]
-            query = sqlite.insert(run_scalars)
+            query = _insert_for(connection)(run_scalars)
             new = {"value": query.excluded.value, "at_ns": query.excluded.at_ns}
             connection.execute(query.on_conflict_do_update(index_elements=["run", "name", "step"], set_=new), rows)
 
@@ -95,7 +84,7 @@ class SqliteRunLog(RunLog):
         table = run_scalars.c
         query = select(table.name, table.step, table.value, table.at_ns).where(table.step > after_step)
         query = query if names is None else query.where(table.name.in_(list(names)))
-        with self._file.transaction() as connection:
+        with self.database.transaction() as connection:
             query = query.where(table.run == _number(connection, run_id))
             if max_points is not None:
                 query = _thinned(query, max_points)
@@ -114,25 +103,30 @@ class SqliteRunLog(RunLog):
         return self._records(select(*_COLUMNS).where(is_match).order_by(runs.c.run_id).limit(limit))
 
     def add_evaluation(self, evaluation: EvaluationRecord) -> None:
-        with self._file.transaction(is_writing=True) as connection:
+        with self.database.transaction(is_writing=True) as connection:
             number = _beat(connection, evaluation.run_id, evaluation.at_ns)
             new = {"report": evaluation.report, "at_ns": evaluation.at_ns}
-            query = sqlite.insert(run_evaluations).values(run=number, step=evaluation.step, **new)
+            query = _insert_for(connection)(run_evaluations).values(run=number, step=evaluation.step, **new)
             connection.execute(query.on_conflict_do_update(index_elements=["run", "step"], set_=new))
 
     def evaluations(self, run_id: str) -> list[EvaluationRecord]:
         table = run_evaluations.c
-        with self._file.transaction() as connection:
+        with self.database.transaction() as connection:
             query = select(table.step, table.report, table.at_ns).where(table.run == _number(connection, run_id))
             rows = connection.execute(query.order_by(table.step)).all()
         return [EvaluationRecord(run_id=run_id, **row._asdict()) for row in rows]
 
     def close(self) -> None:
-        self._file.close()
+        self.database.close()
 
     def _records(self, query: Select[Any]) -> list[RunRecord]:
-        with self._file.transaction() as connection:
+        with self.database.transaction() as connection:
             return [_record(row) for row in connection.execute(query)]
+
+
+def _insert_for(connection: Connection) -> Any:
+    # Replacing what is there is no part of standard SQL; these two write it alike.
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert
 
 
 def _values(record: RunRecord) -> dict[str, Any]:
@@ -165,6 +159,7 @@ def _thinned(query: Select[Any], most: int) -> Select[Any]:
     of_name: Any = func.row_number().over(partition_by=found.c.name, order_by=found.c.step) - 1
     last: Any = func.count().over(partition_by=found.c.name) - 1
     ranked = select(found, of_name.label("rank"), last.label("last")).subquery()
-    rank, end, kept = ranked.c.rank, ranked.c.last, most - 1
+    rank, kept = ranked.c.rank, most - 1
+    end: Any = func.nullif(ranked.c.last, 0)  # a database may compute all parts of an "or", whichever comes first
     is_kept = or_(rank == 0, end <= kept, rank * kept // end > (rank - 1) * kept // end)
     return select(ranked.c.name, ranked.c.step, ranked.c.value, ranked.c.at_ns).where(is_kept)

@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy import exc as database_errors
 from sqlalchemy.pool import NullPool
 
+from server.repositories.database import Database
 from server.repositories.migrate import check_current, upgrade
 from shared_models.errors import StorageError, StorageFullError
 
 
-class SqliteFile:
-    """One open SQLite file; its transactions raise the project's errors. Safe to use from several threads."""
+class SqliteFile(Database):
+    """One open SQLite file."""
 
     def __init__(
         self, path: Path, busy_timeout_s: float = 5.0, is_read_only: bool = False, is_every_commit_synced: bool = True
@@ -31,24 +32,17 @@ class SqliteFile:
         Raises:
             StorageError: the file cannot be used, is no such database, or was written by another version.
         """
-        self.path = path
+        self.name = str(path)
         make = _make_reader if is_read_only else _make_synced_writer if is_every_commit_synced else _make_writer
         self.engine = make(path, busy_timeout_s)
         with self.transaction(is_writing=not is_read_only) as connection:
-            (check_current if is_read_only else upgrade)(connection, path)
+            (check_current if is_read_only else upgrade)(connection, self.name)
 
     @contextmanager
     def transaction(
         self, *let_through: type[database_errors.SQLAlchemyError], is_writing: bool = False
     ) -> Iterator[Connection]:
-        """A connection whose statements take effect together, or not at all.
-
-        is_writing: set it where something is read first and written then: it waits for other writers at the start,
-            because SQLite refuses to let a reader become a writer once the file has changed.
-
-        Raises:
-            StorageFullError: no space left. StorageError: anything else that fails, except `let_through`.
-        """
+        # A writer waits for others at the start: SQLite lets no reader become one once the file has changed.
         engine = self.engine.execution_options(is_writing=True) if is_writing else self.engine
         try:
             with engine.begin() as connection:
@@ -58,13 +52,12 @@ class SqliteFile:
         except database_errors.SQLAlchemyError as error:
             reason = str(getattr(error, "orig", None) or error)
             if "full" in reason:
-                raise StorageFullError(f"{self.path}: no space left on the server's disk; try again later") from error
+                raise StorageFullError(f"{self.name}: no space left on the server's disk; try again later") from error
             raise StorageError(
-                f"{self.path}: the catalogue does not answer ({reason}): check the file, its disk and other users of it"
+                f"{self.name}: the catalogue does not answer ({reason}): check the file, its disk and other users of it"
             ) from error
 
     def close(self) -> None:
-        """Let go of the file."""
         self.engine.dispose()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
 metadata = MetaData()
+_SORTED_NAME = String(200).with_variant(String(200, collation="C"), "postgresql")  # code point by code point, as SQLite
 
 scenes = Table(
     "scenes",
@@ -20,7 +21,7 @@ scenes = Table(
     Column("payload_sha256", String(64), nullable=False, index=True),
     Column("payload_bytes", BigInteger, nullable=False),
     Column("stored_at_ns", BigInteger, nullable=False),
-    Column("region", String(200), nullable=False, server_default=""),
+    Column("region", String(200), nullable=False, server_default="", index=True),
     sqlite_autoincrement=True,
 )
 
@@ -28,7 +29,7 @@ runs = Table(
     "runs",
     metadata,
     Column("sequence", Integer, primary_key=True, autoincrement=True),
-    Column("run_id", String(200), nullable=False, unique=True),
+    Column("run_id", _SORTED_NAME, nullable=False, unique=True),
     Column("name", String(200), nullable=False),
     Column("recipe", String(200), nullable=False),
     Column("seed", BigInteger, nullable=False),
@@ -50,7 +51,7 @@ run_scalars = Table(
     "run_scalars",
     metadata,
     Column("run", Integer, ForeignKey("runs.sequence"), primary_key=True),
-    Column("name", String(200), primary_key=True),
+    Column("name", _SORTED_NAME, primary_key=True),
     Column("step", BigInteger, primary_key=True),
     Column("value", Float, nullable=True),  # SQLite keeps NaN as NULL
     Column("at_ns", BigInteger, nullable=False),
@@ -65,4 +66,48 @@ run_evaluations = Table(
     Column("report", Text, nullable=False),
     Column("at_ns", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+access_log = Table(
+    "access_log",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at_ns", BigInteger, nullable=False),
+    Column("actor", String(300), nullable=False),
+    Column("action", String(20), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous_sha256", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+)
+
+access_log_head = Table(
+    "access_log_head",
+    metadata,
+    Column("one", Integer, primary_key=True, autoincrement=False),  # there is a single row, 1
+    Column("sequence", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+)
+
+# Payloads of deleted scenes, until somebody has looked whether another scene has them and removed them if not.
+payloads_to_remove = Table(
+    "payloads_to_remove",
+    metadata,
+    Column("payload_sha256", String(64), primary_key=True),
+)
+
+# Scenes that were deleted and are not taken again.
+refused_scenes = Table(
+    "refused_scenes",
+    metadata,
+    Column("scene_id", String(64), primary_key=True),
+    Column("at_ns", BigInteger, nullable=False),
+)
+
+# What all servers of a catalogue must have alike; the first one writes it down.
+agreements = Table(
+    "agreements",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("value", String(200), nullable=False),
 )

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 STORES = {
     "files": "server.stores.files:FilePayloadStore",
+    "s3": "server.stores.s3:S3PayloadStore",
     "memory": "server.stores.memory:MemoryPayloadStore",
 }

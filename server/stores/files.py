@@ -9,6 +9,7 @@ Both lie in one file system, so that renaming is atomic.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import threading
@@ -113,6 +114,23 @@ class FilePayloadStore(PayloadStore):
         path = self.path(sha256)
         with _storage_errors(path):
             path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        pass
+
+    @contextmanager
+    def hold(self, sha256: str, is_alone: bool = False) -> Iterator[None]:
+        # A lock on the payload's folder, which is never removed: it ends with the process, and others see it, too.
+        folder = self.path(sha256).parent
+        with _storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with _storage_errors(folder):
+                fcntl.flock(descriptor, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(descriptor)
 
     def place(self, source: Path, sha256: str) -> None:
         """Rename the synced file `source` into its final place, durably."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from server.stores.store import HeldPartial, PartialPayload, PayloadStore, to_drop
 from shared_models.errors import NotFoundError
@@ -18,6 +21,8 @@ class MemoryPayloadStore(PayloadStore):
         self._partials: dict[str, _MemoryPartial] = {}
         self._in_use: set[str] = set()
         self._lock = threading.Lock()
+        self._holders: Counter[str] = Counter()
+        self._has_let_go = threading.Condition()
 
     def open_partial(self, key: str) -> PartialPayload:
         with self._lock:
@@ -51,6 +56,21 @@ class MemoryPayloadStore(PayloadStore):
     def remove(self, sha256: str) -> None:
         with self._lock:
             self._payloads.pop(sha256, None)
+
+    def close(self) -> None:
+        pass
+
+    @contextmanager
+    def hold(self, sha256: str, is_alone: bool = False) -> Iterator[None]:
+        with self._has_let_go:
+            self._has_let_go.wait_for(lambda: self._holders[sha256] == 0 if is_alone else self._holders[sha256] >= 0)
+            self._holders[sha256] += -1 if is_alone else 1  # -1: somebody alone
+        try:
+            yield
+        finally:
+            with self._has_let_go:
+                self._holders[sha256] -= -1 if is_alone else 1
+                self._has_let_go.notify_all()
 
     def let_go(self, key: str) -> None:
         """Nobody uses the partial under `key` any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 
@@ -21,7 +22,8 @@ class PartialPayload(ABC):
 
         Raises:
             StorageFullError: no space; the partial is gone, its space is free again.
-            StorageError: it cannot be written; the partial is gone.
+            StorageError: it cannot be written; what is left of the partial, `open_partial` tells.
+            ServerUnreachableError: another server adds to it.
         """
 
     @abstractmethod
@@ -30,6 +32,7 @@ class PartialPayload(ABC):
 
         Raises:
             StorageError: they cannot be read.
+            ServerUnreachableError: another server has added to it or dropped it.
         """
 
     @abstractmethod
@@ -37,7 +40,9 @@ class PartialPayload(ABC):
         """Make the payload durable under its SHA-256, which is returned (hex); the partial is gone.
 
         Raises:
-            StorageFullError, StorageError: it could not be made durable; the partial is gone.
+            StorageFullError: no space; the partial is gone.
+            StorageError: it could not be made durable; what is left of the partial, `open_partial` tells.
+            ServerUnreachableError: another server has added to it or dropped it.
         """
 
     @property
@@ -98,6 +103,18 @@ class PayloadStore(ABC):
 
         Raises:
             StorageError: it cannot be removed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections, where there are any."""
+
+    @abstractmethod
+    def hold(self, sha256: str, is_alone: bool = False) -> AbstractContextManager[None]:
+        """Hold a payload, there already or not, against being removed in between; other processes are held off, too.
+
+        Whoever commits a payload and adds a scene that refers to it holds it meanwhile, together with others who do so.
+        is_alone: for removing it: waits until nobody else holds it, and nobody else can until the block ends.
         """
 
 

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from server.repositories import CATALOGUES
+from server.repositories import CATALOGUES, DATABASES, RUN_LOGS, sql_catalogue
+from server.repositories.memory import MemorySceneCatalogue
+from server.repositories.postgres import PostgresDatabase
 from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter, VehicleSummary
+from server.repositories.sql_catalogue import SqlSceneCatalogue
+from server.repositories.sqlite import SqliteFile
+from server.stores import STORES
 from shared_models import table
 from shared_models.errors import InvalidValueError, NotFoundError
 from shared_models.records import SceneManifest
 from tests.loopback import make_scene
 
 
-@pytest.fixture(params=sorted(CATALOGUES))
+@pytest.fixture(params=["memory", *sorted(DATABASES)])
 def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SceneCatalogue]:
-    made = table.load(CATALOGUES, "scene catalogue", request.param)
-    opened: SceneCatalogue = made() if request.param == "memory" else made(tmp_path / "catalogue.sqlite")
+    opened: SceneCatalogue
+    match request.param:
+        case "memory":
+            opened = MemorySceneCatalogue()
+        case "sqlite":
+            opened = SqlSceneCatalogue(SqliteFile(tmp_path / "catalogue.sqlite"))
+        case "postgresql":
+            opened = SqlSceneCatalogue(PostgresDatabase(request.getfixturevalue("postgres").empty_database()))
     yield opened
     opened.close()
 
@@ -48,8 +60,9 @@ def test_order_is_that_of_adding(catalogue: SceneCatalogue) -> None:
     assert [stored.manifest.frame_id for stored in catalogue.scenes()] == [f"{n:06d}" for n in numbers]
 
 
-def test_more_scenes_than_one_page(catalogue: SceneCatalogue) -> None:
-    ids = [catalogue.add(manifest(number), stored_at_ns=number).scene_id for number in range(1_100)]
+def test_more_scenes_than_one_page(catalogue: SceneCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_catalogue, "_PAGE", 20)
+    ids = [catalogue.add(manifest(number), stored_at_ns=number).scene_id for number in range(50)]
     assert [stored.scene_id for stored in catalogue.scenes()] == ids
     assert list(catalogue.find(ids)) != []
     assert set(catalogue.find([*ids, "0" * 64])) == set(ids)
@@ -63,13 +76,69 @@ def test_more_scenes_than_one_page(catalogue: SceneCatalogue) -> None:
         (SceneFilter(codec="float32"), ["000002"]),
         (SceneFilter(codec="float32", vehicle_id="car-2"), []),
         (SceneFilter(backbone_hash="ab" * 32, split_layer="conv_out"), ["000000", "000001", "000002"]),
+        (SceneFilter(region="north"), ["000001", "000002"]),
+        (SceneFilter(region=""), ["000000"]),
+        (SceneFilter(region="south"), []),
+        (SceneFilter(vehicle_ids=frozenset({"car-1", "car-3"})), ["000000", "000002"]),
+        (SceneFilter(vehicle_ids=frozenset({"car-1", "car-2"}), vehicle_id="car-2"), ["000001"]),
+        (SceneFilter(vehicle_ids=frozenset()), []),
+        (SceneFilter(taken_from_ns=1_001), ["000001", "000002"]),
+        (SceneFilter(taken_until_ns=1_001), ["000000"]),
+        (SceneFilter(taken_from_ns=1_001, taken_until_ns=1_002), ["000001"]),
+        (SceneFilter(taken_from_ns=1_001, taken_until_ns=1_001), []),
+        (SceneFilter(stored_from_ns=20), ["000001", "000002"]),
+        (SceneFilter(stored_until_ns=30), ["000000", "000001"]),
+        (SceneFilter(stored_from_ns=20, stored_until_ns=30, region="north"), ["000001"]),
     ],
 )
 def test_filters(catalogue: SceneCatalogue, where: SceneFilter, frames: list[str]) -> None:
-    catalogue.add(manifest(0), stored_at_ns=0)
-    catalogue.add(manifest(1, vehicle="car-2"), stored_at_ns=0)
-    catalogue.add(manifest(2, codec="float32"), stored_at_ns=0)
+    catalogue.add(manifest(0), stored_at_ns=10)
+    catalogue.add(manifest(1, vehicle="car-2", region="north"), stored_at_ns=20)
+    catalogue.add(manifest(2, codec="float32", region="north"), stored_at_ns=30)
     assert [stored.manifest.frame_id for stored in catalogue.scenes(where)] == frames
+    assert [stored.manifest.frame_id for stored in catalogue.newest(9, where=where)] == frames[::-1]
+    assert catalogue.counts(where).scenes == len(frames)
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"taken_from_ns": 2, "taken_until_ns": 1}, {"stored_from_ns": 5, "stored_until_ns": 0}]
+)
+def test_interval_that_ends_before_it_begins(bounds: dict[str, int]) -> None:
+    with pytest.raises(InvalidValueError, match="expected at most"):
+        SceneFilter(**bounds)  # type: ignore[arg-type]
+
+
+def test_region_comes_back(catalogue: SceneCatalogue) -> None:
+    added = catalogue.add(manifest(1, region="north bank, 2nd"), stored_at_ns=0)
+    assert catalogue.get(added.scene_id).manifest.region == "north bank, 2nd"
+
+
+def test_removed_scenes_are_gone_and_given_back(catalogue: SceneCatalogue) -> None:
+    stored = [catalogue.add(manifest(number), stored_at_ns=number) for number in range(4)]
+    ids = [scene.scene_id for scene in stored]
+    assert catalogue.remove([ids[2], "0" * 64, ids[1], ids[2]]) == [stored[1], stored[2]]
+    assert list(catalogue.scenes()) == [stored[0], stored[3]]
+    assert not catalogue.has_payload(stored[1].manifest.payload_sha256)
+    assert catalogue.remove(ids[1:3]) == []
+    assert catalogue.remove([]) == []
+    again = catalogue.add(manifest(1), stored_at_ns=9)
+    assert list(catalogue.scenes()) == [stored[0], stored[3], again]
+
+
+def test_more_removed_than_one_page(catalogue: SceneCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_catalogue, "_PAGE", 20)
+    ids = [catalogue.add(manifest(number), stored_at_ns=number).scene_id for number in range(50)]
+    assert [scene.scene_id for scene in catalogue.remove(ids[:0:-1])] == ids[1:]
+    assert [scene.scene_id for scene in catalogue.scenes()] == ids[:1]
+
+
+def test_payload_that_another_scene_has_stays_referred_to(catalogue: SceneCatalogue) -> None:
+    first, second = manifest(1), replace(manifest(1), frame_id="again")
+    ids = [catalogue.add(each, stored_at_ns=0).scene_id for each in (first, second)]
+    catalogue.remove(ids[:1])
+    assert catalogue.has_payload(first.payload_sha256)
+    catalogue.remove(ids)
+    assert not catalogue.has_payload(first.payload_sha256)
 
 
 def test_get_by_unique_prefix(catalogue: SceneCatalogue) -> None:
@@ -138,3 +207,17 @@ def test_what_is_stored_of_each_vehicle(catalogue: SceneCatalogue) -> None:
             backbone_hashes=("ab" * 32,),
         ),
     ]
+
+
+def test_the_first_of_several_servers_says_what_holds(catalogue: SceneCatalogue) -> None:
+    assert catalogue.agree("key", "a") == "a"
+    assert catalogue.agree("key", "b") == "a"
+    assert catalogue.agree("other", "b") == "b"
+
+
+@pytest.mark.parametrize(
+    "names", [CATALOGUES, DATABASES, RUN_LOGS, STORES], ids=["catalogue", "database", "log", "store"]
+)
+def test_every_name_of_the_tables_is_there(names: dict[str, str]) -> None:
+    for name in names:
+        assert isinstance(table.load(names, "part", name), type)

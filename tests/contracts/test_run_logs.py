@@ -11,17 +11,27 @@ from pathlib import Path
 
 import pytest
 
-from server.repositories import RUN_LOGS
+from server.repositories import DATABASES
+from server.repositories.memory_run_log import MemoryRunLog
+from server.repositories.postgres import PostgresDatabase, Writers
 from server.repositories.run_log import EvaluationRecord, RunLog, Scalar
-from shared_models import table
+from server.repositories.sql_run_log import SqlRunLog
+from server.repositories.sqlite import SqliteFile
 from shared_models.errors import InvalidValueError, NotFoundError
 from tests.run_records import make_run
 
 
-@pytest.fixture(params=sorted(RUN_LOGS))
+@pytest.fixture(params=["memory", *sorted(DATABASES)])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunLog]:
-    made = table.load(RUN_LOGS, "run log", request.param)
-    opened: RunLog = made() if request.param == "memory" else made(tmp_path / "catalogue.sqlite")
+    opened: RunLog
+    match request.param:
+        case "memory":
+            opened = MemoryRunLog()
+        case "sqlite":
+            opened = SqlRunLog(SqliteFile(tmp_path / "catalogue.sqlite", is_every_commit_synced=False))
+        case "postgresql":
+            url = request.getfixturevalue("postgres").empty_database()
+            opened = SqlRunLog(PostgresDatabase(url, is_every_commit_synced=False, writers=Writers.RUN_LOG))
     yield opened
     opened.close()
 

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from server.stores import STORES
+from server.stores.files import FilePayloadStore
+from server.stores.memory import MemoryPayloadStore
+from server.stores.s3 import S3PayloadStore, S3StoreConfig
 from server.stores.store import PayloadStore
-from shared_models import table
 from shared_models.errors import NotFoundError
 
 KEY, OTHER_KEY = "1" * 64, "2" * 64
 
 
 @pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> PayloadStore:
-    made = table.load(STORES, "payload store", request.param)
-    opened: PayloadStore = made() if request.param == "memory" else made(tmp_path / "data")
-    return opened
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PayloadStore]:
+    opened: PayloadStore
+    match request.param:
+        case "memory":
+            opened = MemoryPayloadStore()
+        case "files":
+            opened = FilePayloadStore(tmp_path / "data")
+        case "s3":
+            # Who holds a payload is PostgreSQL's part: tests/server/repositories/test_postgres.py.
+            hold, bucket = MemoryPayloadStore().hold, request.getfixturevalue("s3").bucket()
+            opened = S3PayloadStore(bucket, hold, S3StoreConfig(piece_bytes=3))
+    yield opened
+    opened.close()
 
 
 def test_payload_is_kept_under_its_hash(store: PayloadStore) -> None:
@@ -113,3 +126,41 @@ def test_removed_payload_is_gone(store: PayloadStore) -> None:
     store.remove(sha256)
     store.remove(sha256)
     assert not store.has(sha256)
+
+
+def test_several_hold_a_payload_together_and_one_alone_waits(store: PayloadStore) -> None:
+    order: list[str] = []
+    is_waiting = threading.Event()
+
+    def remove() -> None:
+        is_waiting.set()
+        with store.hold(KEY, is_alone=True):
+            order.append("alone")
+
+    remover = threading.Thread(target=remove)
+    with store.hold(KEY), store.hold(KEY):
+        remover.start()
+        assert is_waiting.wait(20)
+        remover.join(0.05)  # it would have gone on by now
+        order.append("together")
+    remover.join(20)
+    assert order == ["together", "alone"]
+
+
+def test_who_holds_a_payload_alone_keeps_others_from_it(store: PayloadStore) -> None:
+    order: list[str] = []
+    is_waiting = threading.Event()
+
+    def place() -> None:
+        is_waiting.set()
+        with store.hold(KEY):
+            order.append("placed")
+
+    placer = threading.Thread(target=place)
+    with store.hold(KEY, is_alone=True), store.hold(OTHER_KEY):  # another payload is free
+        placer.start()
+        assert is_waiting.wait(20)
+        placer.join(0.05)
+        order.append("removed")
+    placer.join(20)
+    assert order == ["removed", "placed"]

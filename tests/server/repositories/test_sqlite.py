@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect
 
-from server.repositories.sqlite import SqliteSceneCatalogue
+from server.repositories.sql_catalogue import SqlSceneCatalogue
+from server.repositories.sqlite import SqliteFile
 from server.repositories.tables import metadata
 from shared_models.errors import StorageError, StorageFullError
 from tests.loopback import make_scene
@@ -18,17 +19,17 @@ MANIFEST = make_scene().manifest
 
 def test_scenes_survive_reopening(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.sqlite"
-    first = SqliteSceneCatalogue(path)
+    first = SqlSceneCatalogue(SqliteFile(path))
     first.add(MANIFEST, stored_at_ns=7)
     first.close()
-    again = SqliteSceneCatalogue(path)
+    again = SqlSceneCatalogue(SqliteFile(path))
     assert again.get(MANIFEST.scene_id).stored_at_ns == 7
     again.close()
 
 
 def test_every_commit_is_synced(tmp_path: Path) -> None:
-    catalogue = SqliteSceneCatalogue(tmp_path / "catalogue.sqlite")
-    with catalogue._file.engine.connect() as connection:
+    catalogue = SqlSceneCatalogue(SqliteFile(tmp_path / "catalogue.sqlite"))
+    with catalogue.database.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
     catalogue.close()
@@ -36,7 +37,7 @@ def test_every_commit_is_synced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", sorted(metadata.tables))
 def test_migrations_make_the_tables_that_the_code_uses(table: str, tmp_path: Path) -> None:
-    SqliteSceneCatalogue(tmp_path / "migrated.sqlite").close()
+    SqlSceneCatalogue(SqliteFile(tmp_path / "migrated.sqlite")).close()
     declared = create_engine(f"sqlite:///{tmp_path / 'declared.sqlite'}")
     metadata.create_all(declared)
     migrated = create_engine(f"sqlite:///{tmp_path / 'migrated.sqlite'}")
@@ -56,12 +57,12 @@ def test_migrations_make_the_tables_that_the_code_uses(table: str, tmp_path: Pat
 
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.sqlite"
-    SqliteSceneCatalogue(path).close()
+    SqlSceneCatalogue(SqliteFile(path)).close()
     with sqlite3.connect(path) as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
     with pytest.raises(StorageError, match="newer version"):
-        SqliteSceneCatalogue(path)
+        SqlSceneCatalogue(SqliteFile(path))
 
 
 def test_migration_cut_off_halfway_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,9 +73,9 @@ def test_migration_cut_off_halfway_leaves_nothing(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr("alembic.op.create_index", fail)
     with pytest.raises(StorageError, match="power cut"):
-        SqliteSceneCatalogue(path)
+        SqlSceneCatalogue(SqliteFile(path))
     monkeypatch.undo()
-    catalogue = SqliteSceneCatalogue(path)
+    catalogue = SqlSceneCatalogue(SqliteFile(path))
     assert catalogue.counts().scenes == 0
     catalogue.close()
 
@@ -83,12 +84,12 @@ def test_no_database(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.sqlite"
     path.write_bytes(b"this is no database, but long enough to look like one" * 100)
     with pytest.raises(StorageError, match="not a database"):
-        SqliteSceneCatalogue(path)
+        SqlSceneCatalogue(SqliteFile(path))
 
 
 def test_locked_database_is_a_storage_error_and_recovers(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.sqlite"
-    catalogue = SqliteSceneCatalogue(path, busy_timeout_s=0.01)
+    catalogue = SqlSceneCatalogue(SqliteFile(path, busy_timeout_s=0.01))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(StorageError, match="locked"):
@@ -100,8 +101,8 @@ def test_locked_database_is_a_storage_error_and_recovers(tmp_path: Path) -> None
 
 
 def test_full_database(tmp_path: Path) -> None:
-    catalogue = SqliteSceneCatalogue(tmp_path / "catalogue.sqlite")
-    with catalogue._file.engine.connect() as connection:
+    catalogue = SqlSceneCatalogue(SqliteFile(tmp_path / "catalogue.sqlite"))
+    with catalogue.database.engine.connect() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
         connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         connection.commit()

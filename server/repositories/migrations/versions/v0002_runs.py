@@ -13,10 +13,11 @@ depends_on = None
 
 def upgrade() -> None:
     """Make the tables of runs, their numbers and their evaluations."""
+    sorted_name = sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql")
     op.create_table(
         "runs",
         sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("run_id", sa.String(200), nullable=False, unique=True),
+        sa.Column("run_id", sorted_name, nullable=False, unique=True),
         sa.Column("name", sa.String(200), nullable=False),
         sa.Column("recipe", sa.String(200), nullable=False),
         sa.Column("seed", sa.BigInteger, nullable=False),
@@ -35,7 +36,7 @@ def upgrade() -> None:
     op.create_table(
         "run_scalars",
         sa.Column("run", sa.Integer, sa.ForeignKey("runs.sequence"), primary_key=True),
-        sa.Column("name", sa.String(200), primary_key=True),
+        sa.Column("name", sorted_name, primary_key=True),
         sa.Column("step", sa.BigInteger, primary_key=True),
         sa.Column("value", sa.Float, nullable=True),
         sa.Column("at_ns", sa.BigInteger, nullable=False),

@@ -1,4 +1,4 @@
-"""Where a scene was taken."""
+"""Where scenes were taken."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the column; of scenes that are there already it is unknown."""
+    """Add the column; scenes that are there already have no region."""
     op.add_column("scenes", sa.Column("region", sa.String(200), nullable=False, server_default=""))
+    op.create_index("ix_scenes_region", "scenes", ["region"])
 
 
 def downgrade() -> None:
     """Drop it."""
+    op.drop_index("ix_scenes_region", "scenes")
     op.drop_column("scenes", "region")
