@@ -18,19 +18,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from server.data_options import (
+    DEFAULT_DATA,
+    CatalogueOption,
+    DataOption,
+    EndpointOption,
+    JsonOption,
+    PayloadsOption,
+    use_stores,
+)
 from server.pki.cli import app as pki_app
+from server.records.cli import add_commands as add_record_commands
+from shared_models.configuration import from_toml
 from shared_models.errors import ConfigError
 
 if TYPE_CHECKING:
+    from server.ingest.config import IngestConfig
     from server.repositories.archive import SceneArchive
     from server.repositories.repository import StoredScene
 
 app = typer.Typer(name="server", help="Receive scenes from vehicles and look at what is stored.", no_args_is_help=True)
 app.add_typer(pki_app, name="pki")
-DEFAULT_DATA = Path("upcycle-data")
-
-DataOption = Annotated[Path, typer.Option("--data", help="Folder of the server's data.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+add_record_commands(app)
 
 
 @app.command()
@@ -56,9 +65,26 @@ def serve(
     insecure_public: Annotated[
         bool, typer.Option("--insecure-public", help="Listen beyond this machine without encryption.")
     ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of limits, timeouts and shares; see docs/operations.md.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Port where Prometheus fetches metrics, without encryption; 0 takes a free one.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address of that port.")] = "127.0.0.1",
+    log_format: Annotated[str, typer.Option(help="text, or json: one object on each line.")] = "text",
+    retain_days: Annotated[
+        int | None, typer.Option(help="Delete scenes so many days after they were stored; default: keep them.", min=1)
+    ] = None,
+    catalogue: CatalogueOption = "",
+    payloads: PayloadsOption = "",
+    s3_endpoint: EndpointOption = "",
 ) -> None:
     """Receive scenes until stopped; prints "listening on HOST:PORT"."""
+    use_stores(catalogue, payloads, s3_endpoint)
     from protos.policy import Policy
+    from server.ingest.config import IngestConfig
+    from server.ingest.log_format import use_log_format
     from server.ingest.server import Listen
     from shared_models.codecs import CODECS
 
@@ -80,14 +106,25 @@ def serve(
         _warn(f"INSECURE: {host} is open to the network; nothing is encrypted and no vehicle is authenticated")
     if any_backbone:
         _warn("every backbone is accepted: features of different backbones cannot be trained on together")
+    settings = IngestConfig() if config is None else from_toml(IngestConfig, config)
+    use_log_format(log_format)
     logging.getLogger("server").setLevel(logging.INFO)
-    asyncio.run(_serve(data, listen, policy, model, tls))
+    metrics = None if metrics_port is None else (metrics_host, metrics_port)
+    asyncio.run(_serve(data, listen, policy, model, tls, retain_days, settings, metrics))
 
 
 @app.command(name="ls")
-def list_scenes(data: DataOption = DEFAULT_DATA, as_json: JsonOption = False) -> None:
+def list_scenes(
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+    catalogue: CatalogueOption = "",
+    payloads: PayloadsOption = "",
+    s3_endpoint: EndpointOption = "",
+) -> None:
     """List stored scenes in the order they came."""
+    use_stores(catalogue, payloads, s3_endpoint)
     with _opened(data) as archive:
+        _record(data, "list")
         if as_json:
             for stored in archive.catalogue.scenes():
                 print(json.dumps(_row(stored)))
@@ -111,10 +148,15 @@ def show(
     scene: Annotated[str, typer.Argument(help="Scene id, or its first digits.")],
     data: DataOption = DEFAULT_DATA,
     as_json: JsonOption = False,
+    catalogue: CatalogueOption = "",
+    payloads: PayloadsOption = "",
+    s3_endpoint: EndpointOption = "",
 ) -> None:
     """Show one scene: manifest, header, and what its features look like."""
+    use_stores(catalogue, payloads, s3_endpoint)
     with _opened(data) as archive:
         stored = archive.catalogue.get(scene)
+        _record(data, "read", stored.scene_id)
         shown = {"scene": _row(stored), **_describe_payload(archive, stored)}
         if as_json:
             print(json.dumps(shown))
@@ -143,26 +185,48 @@ def tags(
         print(json.dumps(row) if as_json else f"{row['tag']}  from {row['from']}")
 
 
-async def _serve(data: Path, listen: Any, policy: Any, model: Path | None, tls: Path | None) -> None:
-    from server.ingest.config import IngestConfig
+async def _serve(
+    data: Path,
+    listen: Any,
+    policy: Any,
+    model: Path | None,
+    tls: Path | None,
+    retain_days: int | None,
+    config: IngestConfig,
+    metrics: tuple[str, int] | None,
+) -> None:
     from server.ingest.intake import Intake
+    from server.ingest.metrics import serving_metrics
+    from server.ingest.retention import retaining
     from server.ingest.server import IngestServer, serve_until_signalled
     from server.ingest.tls import TlsConfig, TlsFolder
-    from server.repositories.archive import open_archive, sole_writer
-    from server.repositories.pseudonym import open_pseudonyms
+    from server.repositories.archive import open_archive, writer
+    from server.repositories.pseudonym import check_same_key, open_pseudonyms
+    from server.repositories.store_config import StoreConfig
 
-    config = IngestConfig()
     certificates = None if tls is None else TlsFolder(TlsConfig(folder=tls))
-    with sole_writer(data):
+    stores = StoreConfig.from_environment()
+    with writer(data, stores):
         archive = open_archive(data, is_new_allowed=True)
         try:
             pseudonyms = open_pseudonyms(data, is_new_allowed=True)
-            intake = Intake(policy, archive.store, archive.catalogue, config, pseudonyms=pseudonyms)
+            if stores.catalogue_url:
+                check_same_key(pseudonyms, archive.catalogue)
+            intake = Intake(policy, archive.store, archive.catalogue, config, pseudonyms=pseudonyms, folder=data)
             server = IngestServer(intake, listen, model, certificates)
-            # One plain line for scripts; the port is the real one where 0 was asked for.
-            await serve_until_signalled(server, lambda port: print(f"listening on {listen.host}:{port}", flush=True))
+            async with retaining(archive, retain_days):
+                with serving_metrics(intake.metrics, metrics) as metrics_port:
+                    addresses = (listen.host, metrics, metrics_port)
+                    await serve_until_signalled(server, lambda port: _print_addresses(port, *addresses))
         finally:
             archive.close()
+
+
+def _print_addresses(port: int, host: str, metrics: tuple[str, int] | None, metrics_port: int) -> None:
+    # Plain lines for scripts; the ports are the real ones where 0 was asked for.
+    print(f"listening on {host}:{port}", flush=True)
+    if metrics is not None:
+        print(f"metrics on {metrics[0]}:{metrics_port}", flush=True)
 
 
 def _backbone_of(checkpoint: Path, setting: str | None) -> str:
@@ -211,6 +275,14 @@ def _opened(data: Path) -> Iterator[SceneArchive]:
         yield archive
     finally:
         archive.close()
+
+
+def _record(data: Path, action: str, subject: str = "") -> None:
+    """Log what is about to be shown."""
+    from server.repositories.access_log import Action
+    from server.repositories.read_recorder import record_read
+
+    record_read(data, Action(action), subject)
 
 
 def _warn(message: str) -> None:

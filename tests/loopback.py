@@ -163,7 +163,7 @@ class LoopbackServer:
         return channel
 
     async def _start(self) -> None:
-        intake = Intake(
+        self.intake = Intake(
             self._policy,
             self.archive.store,
             self.archive.catalogue,
@@ -172,7 +172,7 @@ class LoopbackServer:
             pseudonyms=self._pseudonyms,
         )
         listen = Listen(port=self.port, is_encrypted=self._tls is not None)
-        self._server = IngestServer(intake, listen, self._model, self._tls)
+        self._server = IngestServer(self.intake, listen, self._model, self._tls)
         self.port = await self._server.start()
 
     def _wait(self, work: Any) -> Any:

@@ -28,6 +28,11 @@ def set_caller(peer: Peer) -> None:
     _caller.set(peer)
 
 
+def caller() -> Peer | None:
+    """Who makes the call of this task; None without TLS."""
+    return _caller.get()
+
+
 def check_role(method: str, peer: Peer) -> None:
     """Raises PermissionDeniedError: the role of `peer` may not make this call."""
     allowed = ROLES.get(method, frozenset())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from server.ingest.limits import LimitsConfig
+from server.ingest.slow_streams import SlowStreamConfig
+from server.ingest.watchdog import WatchdogConfig
 from shared_models.errors import InvalidValueError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestConfig:
-    """How the service shares its machine among vehicles.
+    """How the service shares its machine among vehicles; `upcycle server serve --config` reads it from a TOML file.
 
     credit_bytes: payload bytes a vehicle may send ahead of the server's disk, per stream; 0: no such limit.
     disk_threads: threads for blocking file and database work.
@@ -19,7 +22,10 @@ class IngestConfig:
     partial_check_s: seconds between two searches for half-sent payloads to drop.
     partial_bytes: all half-sent payloads together; the oldest are dropped beyond that.
     partial_count: half-sent payloads kept at most; the oldest are dropped beyond that.
-    shutdown_grace_s: seconds that streams get to end when the server stops.
+    shutdown_grace_s: seconds that open scenes get to be finished when the server stops.
+    limits: of each vehicle and of all together.
+    slow_streams: how slow a stream may be.
+    watchdog: when the server counts as unhealthy.
     """
 
     credit_bytes: int = 8 << 20
@@ -30,7 +36,10 @@ class IngestConfig:
     partial_check_s: float = 60.0
     partial_bytes: int = 16 << 30
     partial_count: int = 20_000
-    shutdown_grace_s: float = 5.0
+    shutdown_grace_s: float = 10.0
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    slow_streams: SlowStreamConfig = field(default_factory=SlowStreamConfig)
+    watchdog: WatchdogConfig = field(default_factory=WatchdogConfig)
 
     def __post_init__(self) -> None:
         if self.credit_bytes and self.credit_bytes < 2 << 20:

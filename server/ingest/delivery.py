@@ -16,7 +16,9 @@ from protos.policy import Policy
 from protos.v1 import common_pb2, delivery_pb2_grpc
 from protos.v1 import delivery_pb2 as pb
 from server.ingest.access import check_own
+from server.ingest.call_log import CallLog
 from server.ingest.service import abort
+from server.repositories.access_log import Action
 from shared_models.errors import NotFoundError, ProtocolError, StorageError, UpcycleError
 
 _SUFFIXES = (".safetensors", ".json")
@@ -51,8 +53,9 @@ def list_published(directory: Path) -> tuple[PublishedFile, ...]:
 class DeliveryService(delivery_pb2_grpc.DeliveryServicer):
     """Hands out what vehicles may fetch."""
 
-    def __init__(self, policy: Policy, model_directory: Path | None = None) -> None:
-        self._policy, self._directory = policy, model_directory
+    def __init__(self, policy: Policy, model_directory: Path | None = None, calls: CallLog | None = None) -> None:
+        """calls: where files that are handed out are logged; None: nowhere."""
+        self._policy, self._directory, self._calls = policy, model_directory, calls
 
     async def GetPolicy(  # noqa: N802
         self, request: pb.GetPolicyRequest, context: grpc.aio.ServicerContext
@@ -71,9 +74,12 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServicer):
         try:
             _check_named(request.vehicle_id)
             files = await self._files()
-            yield pb.GetModelResponse(listing=_listing(files))
+            listing = _listing(files)
+            yield pb.GetModelResponse(listing=listing)
             if request.file_name:
-                async for chunk in self._chunks(_chosen(files, request), request.offset):
+                file = _chosen(files, request)
+                await self._log(listing, file, request.offset)
+                async for chunk in self._chunks(file, request.offset):
                     yield pb.GetModelResponse(chunk=chunk)
         except UpcycleError as error:
             await abort(context, error)
@@ -82,6 +88,11 @@ class DeliveryService(delivery_pb2_grpc.DeliveryServicer):
         if self._directory is None:
             raise NotFoundError("this server publishes no model; the operator can with `upcycle server serve --model`")
         return await asyncio.to_thread(list_published, self._directory)
+
+    async def _log(self, listing: pb.ModelListing, file: PublishedFile, offset: int) -> None:
+        if self._calls is not None:
+            detail = {"file": file.path.name, "offset": offset, "sha256": file.sha256}
+            await self._calls.record(Action.MODEL_FETCH, listing.model_id.hex(), detail)
 
     async def _chunks(self, file: PublishedFile, offset: int) -> AsyncIterator[pb.ModelChunk]:
         size = self._policy.limits.max_chunk_bytes

@@ -3,50 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from protos.policy import Policy
+from protos.report import VehicleReport
+from server.ingest.call_log import CallLog
+from server.ingest.completion import Completion
 from server.ingest.config import IngestConfig
+from server.ingest.half_sent import HalfSent
 from server.ingest.header import HeaderCheck, PayloadCheck
+from server.ingest.metrics import REPORTED, IngestMetrics
+from server.ingest.open_scene import OpenScene
 from server.ingest.partials import PartialBounds
-from server.ingest.placing import Placing
+from server.ingest.quotas import VehicleQuotas
+from server.ingest.rates import VehicleRates
+from server.ingest.refusals import stopping
+from server.ingest.reports import VehicleReports
+from server.ingest.watchdog import Watchdog
 from server.repositories.pseudonym import Pseudonyms, vehicle_tag
-from server.repositories.repository import SceneCatalogue, StoredScene
-from server.stores.store import PartialPayload, PayloadStore
-from shared_models.errors import IntegrityError, ProtocolError, SenderError, ServerUnreachableError, UpcycleError
+from server.repositories.repository import SceneCatalogue, StoredScene, refused_again
+from server.stores.store import PayloadStore
+from shared_models.errors import ProtocolError, UpcycleError
 from shared_models.records import SceneManifest
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
-
-
-class OpenScene:
-    """A scene that one stream is sending. `lock` is held while anything happens to it."""
-
-    def __init__(self, manifest: SceneManifest) -> None:
-        self.manifest = manifest
-        self.lock = asyncio.Lock()
-        self.partial: PartialPayload | None = None
-
-    @property
-    def scene_id(self) -> str:
-        """As in the manifest."""
-        return self.manifest.scene_id
-
-    def held(self) -> PartialPayload:
-        """What has come in.
-
-        Raises:
-            ServerUnreachableError: another stream has begun this scene since, or the store gave it up.
-        """
-        if self.partial is None:
-            raise ServerUnreachableError(f"scene {self.scene_id[:12]} is being sent on another stream; begin it again")
-        return self.partial
 
 
 class Intake:
@@ -61,17 +48,34 @@ class Intake:
         check_payload: PayloadCheck | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
         pseudonyms: Pseudonyms | None = None,
+        metrics: IngestMetrics | None = None,
+        folder: Path | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """pseudonyms: what vehicles are called in the catalogue and in the log; None stores their plain ids."""
+        """pseudonyms: what vehicles are called in the catalogue and in the log; None stores their plain ids.
+
+        folder: where the payloads lie, to be watched for free space; None: nothing to watch.
+        clock_s: a steady clock, for rates and durations.
+        """
         self._pseudonyms = pseudonyms
         self.policy, self.config = policy, config or IngestConfig()
         self._store, self._catalogue = store, catalogue
-        self._check_payload, self._clock_ns = check_payload or HeaderCheck(policy.limits), clock_ns
+        self._clock_ns = clock_ns
         self._threads = ThreadPoolExecutor(self.config.disk_threads, thread_name_prefix="ingest-disk")
         self._finishing = asyncio.Semaphore(self.config.finishing_at_once)
         self._open: dict[str, OpenScene] = {}
-        self._placing = Placing(store, catalogue)
+        self.calls = CallLog(catalogue.log, self.in_thread, self.tag, clock_ns)
         self._bounds = PartialBounds(store, self.config, clock_ns)
+        limits, self._clock_s = self.config.limits, clock_s
+        self.metrics = metrics or IngestMetrics()
+        self.reports = VehicleReports(limits.vehicles_remembered, self.tag)
+        self.watchdog = Watchdog(self.config.watchdog, store, catalogue, self.metrics, folder, clock_s)
+        self._half_sent = HalfSent(limits.vehicle_half_sent_bytes, self.config.partial_count)
+        self._quotas, self._rates = VehicleQuotas(limits, catalogue, pseudonyms, clock_ns), VehicleRates(limits)
+        check = check_payload or HeaderCheck(policy.limits)
+        self._completion = Completion(store, catalogue, check, self._quotas, pseudonyms, clock_ns)
+        self._is_stopping = False
+        self._export()
 
     async def begin(self, manifest: SceneManifest) -> OpenScene | StoredScene:
         """Open a scene, or return it where it is stored already.
@@ -80,27 +84,34 @@ class Intake:
 
         Raises:
             SenderError: the policy refuses it.
-            ServerUnreachableError: too many scenes are coming in at once.
+            ServerUnreachableError: too many scenes are coming in at once, or a limit of the vehicle is reached.
             StorageError, StorageFullError: nothing can be stored now.
         """
         self.policy.check_manifest(manifest)
-        scene = OpenScene(manifest)
-        others = [other.manifest for scene_id, other in self._open.items() if scene_id != scene.scene_id]
-        is_sweep_due = self._bounds.admit(manifest, others)
+        if self._is_stopping:
+            raise stopping()
+        self.watchdog.check_space()
+        scene = OpenScene(manifest, self._clock_s())
         previous = self._open.get(scene.scene_id)
+        to_drop, is_sweep_due = self._admit(scene, previous)
         self._open[scene.scene_id] = scene
+        self._half_sent.open(manifest)
+        scene.is_counted = True
         try:
             async with scene.lock:
                 if previous is not None:
                     await self._let_go(previous)  # waits for what is being done to it
                 if is_sweep_due:
                     await self.sweep()
-                stored = await self.in_thread(lambda: self._look_or_open(scene))
+                stored = await self.in_thread(lambda: self._look_or_open(scene, to_drop))
         except BaseException:
             await self._close_partial(scene)
             self._forget(scene)
             raise
+        spared = manifest.payload_bytes if stored is not None else scene.held().size
+        self._rates.give_back(manifest.vehicle_id, spared, scene.begun_s)
         if stored is not None:
+            self.metrics.scenes_already_stored.inc()
             self._forget(scene)
         return stored or scene
 
@@ -119,7 +130,12 @@ class Intake:
                 raise ProtocolError(
                     f"chunk at {offset}: ends at {offset + len(data)}, the manifest says {scene.manifest.payload_bytes}"
                 )
-            await self.in_thread(lambda: partial.append(data))
+            try:
+                await self.in_thread(lambda: partial.append(data))
+            except UpcycleError:
+                await self._close_partial(scene, is_kept=False)  # the store has dropped it
+                raise
+        self.metrics.chunk_bytes.inc(len(data))
 
     async def finish(self, scene: OpenScene) -> StoredScene:
         """Check the payload and make the scene durable; it is closed afterwards, whatever comes of it.
@@ -129,14 +145,22 @@ class Intake:
             SenderError: hash or header do not fit the manifest (what came is dropped).
             StorageError, StorageFullError: it cannot be made durable.
         """
+        asked_s = self._clock_s()
         async with self._finishing, scene.lock:
             try:
-                partial = scene.held()
-                stored = await self.in_thread(lambda: self._complete(scene.manifest, partial))
+                partial, scene.partial = scene.held(), None
+                stored = await self.in_thread(lambda: self._completion.complete(scene.manifest, partial))
+            except ProtocolError:
+                scene.held_bytes = partial.size
+                raise
             finally:
-                await self._close_partial(scene)
                 self._forget(scene)
-        manifest = scene.manifest
+        manifest, metrics = scene.manifest, self.metrics
+        metrics.scenes_stored.inc()
+        metrics.payload_bytes.inc(manifest.payload_bytes)
+        now_s = self._clock_s()
+        metrics.acknowledge_s.observe(now_s - asked_s)
+        metrics.scene_s.observe(now_s - scene.begun_s)
         logger.info(
             "scene stored",
             extra={
@@ -151,6 +175,14 @@ class Intake:
         """Close a scene that will not be finished on its stream; what came is kept for a retry."""
         await self._let_go(scene)
         self._forget(scene)
+
+    def note_report(self, vehicle_id: str, report: VehicleReport) -> None:
+        """A vehicle has told what became of the scenes in its spool."""
+        self.reports.note(vehicle_id, report)
+
+    def stop_taking(self) -> None:
+        """The server stops: no scene is begun any more, open ones go on."""
+        self._is_stopping = True
 
     async def look_up(self, scene_ids: list[str]) -> tuple[dict[str, StoredScene], dict[str, int]]:
         """Which of the scenes are stored, and how many bytes are held of the others."""
@@ -180,6 +212,7 @@ class Intake:
         Raises:
             StorageError: the disk does not answer.
         """
+        self._half_sent.expire(self._clock_s() - self.config.partial_expiry_s)
         return await self.in_thread(self._bounds.sweep)
 
     async def sweep_regularly(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
@@ -204,51 +237,55 @@ class Intake:
         """Wait for work in threads and end them."""
         self._threads.shutdown(wait=True)
 
-    def _look_or_open(self, scene: OpenScene) -> StoredScene | None:
+    def _admit(self, scene: OpenScene, previous: OpenScene | None) -> tuple[list[str], bool]:
+        """Half-sent scenes to drop first, and whether a sweep is due; raises where a limit is reached."""
+        manifest, counts = scene.manifest, self._half_sent
+        self._rates.take(manifest.vehicle_id, manifest.payload_bytes, scene.begun_s)
+        if previous is not None:
+            self._uncount(previous)
+        to_drop = counts.admit(manifest)
+        return to_drop, self._bounds.admit(manifest, counts.open_scenes, counts.open_bytes)
+
+    def _look_or_open(self, scene: OpenScene, to_drop: list[str]) -> StoredScene | None:
         stored = self._catalogue.find([scene.scene_id]).get(scene.scene_id)
-        if stored is None:
+        if stored is not None:
+            return stored
+        if self._catalogue.is_refused(scene.scene_id):
+            raise refused_again(scene.scene_id)
+        vehicle_id = scene.manifest.vehicle_id
+        self._quotas.check(vehicle_id, self._half_sent.opening_bytes(vehicle_id))
+        for scene_id in to_drop:
+            self._store.open_partial(scene_id).discard()
+        scene.partial = self._store.open_partial(scene.scene_id)
+        if scene.partial.size > scene.manifest.payload_bytes:
+            scene.partial.discard()
             scene.partial = self._store.open_partial(scene.scene_id)
-            if scene.partial.size > scene.manifest.payload_bytes:
-                scene.partial.discard()
-                scene.partial = self._store.open_partial(scene.scene_id)
-        return stored
-
-    def _complete(self, manifest: SceneManifest, partial: PartialPayload) -> StoredScene:
-        if partial.size != manifest.payload_bytes:
-            raise ProtocolError(
-                f"frame {manifest.frame_id}: finished after {partial.size} of {manifest.payload_bytes} bytes; "
-                "begin it again and go on there"
-            )
-        try:
-            self._check_content(manifest, partial)
-        except SenderError:
-            partial.discard()
-            raise
-        with self._placing.of(manifest.payload_sha256):
-            partial.commit()
-            now_ns = self._clock_ns()
-            if self._pseudonyms is None:
-                return self._catalogue.add(manifest, now_ns)
-            stored_name = self._pseudonyms.stored_name(manifest.vehicle_id, now_ns)
-            return self._catalogue.add(replace(manifest, vehicle_id=stored_name), now_ns, manifest.scene_id)
-
-    def _check_content(self, manifest: SceneManifest, partial: PartialPayload) -> None:
-        if partial.sha256 != manifest.payload_sha256:
-            raise IntegrityError(
-                f"frame {manifest.frame_id}: SHA-256 {manifest.payload_sha256[:12]} declared, {partial.sha256[:12]} "
-                "received; send it again from the start"
-            )
-        self._check_payload(manifest, partial.read())
+        return None
 
     def _forget(self, scene: OpenScene) -> None:
+        self._uncount(scene)
         if self._open.get(scene.scene_id) is scene:
             del self._open[scene.scene_id]
+
+    def _uncount(self, scene: OpenScene) -> None:
+        if scene.is_counted:
+            scene.is_counted = False
+            self._half_sent.close(scene.manifest, scene.held_bytes, self._clock_s())
 
     async def _let_go(self, scene: OpenScene) -> None:
         async with scene.lock:
             await self._close_partial(scene)
 
-    async def _close_partial(self, scene: OpenScene) -> None:
+    async def _close_partial(self, scene: OpenScene, is_kept: bool = True) -> None:
         partial, scene.partial = scene.partial, None
         if partial is not None:
+            scene.held_bytes = partial.size if is_kept else 0
             await self.in_thread(partial.close)
+
+    def _export(self) -> None:
+        metrics, counts, reports = self.metrics, self._half_sent, self.reports
+        metrics.open_scenes.set_function(lambda: counts.open_scenes)
+        metrics.half_sent_bytes.set_function(lambda: counts.open_bytes + counts.kept_bytes)
+        metrics.reported_vehicles.set_function(reports.__len__)
+        for name in REPORTED:
+            metrics.reported[name].set_function(functools.partial(reports.sums.__getitem__, name))

@@ -26,8 +26,9 @@ _T = TypeVar("_T")
 class AccessInterceptor(grpc.aio.ServerInterceptor):
     """Answers UNAUTHENTICATED or PERMISSION_DENIED in the place of a service; streams are checked at each message."""
 
-    def __init__(self, tls: TlsFolder) -> None:
-        self._tls = tls
+    def __init__(self, tls: TlsFolder, on_refused: Callable[[UpcycleError], None] = lambda error: None) -> None:
+        """on_refused: learns of every caller who is not admitted."""
+        self._tls, self._on_refused = tls, on_refused
 
     async def intercept_service(
         self,
@@ -85,6 +86,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
 
     async def _refuse(self, method: str, context: grpc.aio.ServicerContext, error: UpcycleError) -> None:
         logger.warning("call refused: %s", error, extra={"method": method})
+        self._on_refused(error)
         await abort(context, error)
 
     def _watched(self, request: Any, peer: Peer) -> Any:

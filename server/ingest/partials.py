@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from server.ingest.config import IngestConfig
 from server.stores.store import PayloadStore
@@ -22,17 +22,17 @@ class PartialBounds:
         self._store, self._config, self._clock_ns = store, config, clock_ns
         self._announced_bytes = self._announced_count = 0
 
-    def admit(self, manifest: SceneManifest, others: Collection[SceneManifest]) -> bool:
-        """Whether a sweep is due before `manifest` is opened; `others` are the scenes that are open now.
+    def admit(self, manifest: SceneManifest, open_scenes: int, open_bytes: int) -> bool:
+        """Whether a sweep is due before `manifest` is opened beside the scenes that are open now.
 
         Raises:
             ServerUnreachableError: the open scenes alone reach a limit.
         """
-        size = manifest.payload_bytes + sum(other.payload_bytes for other in others)
+        size = manifest.payload_bytes + open_bytes
         # One scene is always let in, or a limit below the largest payload would refuse it for ever.
-        if others and (size > self._config.partial_bytes or len(others) >= self._config.partial_count):
+        if open_scenes and (size > self._config.partial_bytes or open_scenes >= self._config.partial_count):
             raise ServerUnreachableError(
-                f"{len(others)} scenes are coming in already, the most allowed: try again later"
+                f"{open_scenes} scenes are coming in already, the most allowed: try again later"
             )
         self._announced_bytes += manifest.payload_bytes
         self._announced_count += 1

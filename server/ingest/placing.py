@@ -30,7 +30,8 @@ class Placing:
             self._users[payload_sha256] += 1
         has_failed = True
         try:
-            yield
+            with self._store.hold(payload_sha256):  # against a deletion in another process
+                yield
             has_failed = False
         finally:
             with self._lock:  # also while removing: nobody may commit the same payload in between
@@ -43,7 +44,8 @@ class Placing:
     def _remove_unless_referred_to(self, payload_sha256: str) -> None:
         try:
             # The row may be there although the database reported a failure.
-            if not self._catalogue.has_payload(payload_sha256):
-                self._store.remove(payload_sha256)
+            with self._store.hold(payload_sha256, is_alone=True):
+                if not self._catalogue.has_payload(payload_sha256):
+                    self._store.remove(payload_sha256)
         except UpcycleError as error:
             logger.warning("payload kept, for nobody knows whether a scene has it: %s", error)

@@ -19,6 +19,7 @@ from protos.v1 import delivery_pb2, delivery_pb2_grpc, ingest_pb2, ingest_pb2_gr
 from server.ingest.delivery import DeliveryService
 from server.ingest.intake import Intake
 from server.ingest.interceptor import AccessInterceptor
+from server.ingest.limits import LimitsConfig
 from server.ingest.service import IngestService
 from server.ingest.tls import TlsFolder
 from shared_models.errors import ConfigError
@@ -30,6 +31,7 @@ _SERVICES = (
     ingest_pb2.DESCRIPTOR.services_by_name["Ingest"].full_name,
     delivery_pb2.DESCRIPTOR.services_by_name["Delivery"].full_name,
 )
+_INGEST = _SERVICES[:2]  # what does not work without disk and catalogue
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not share it
@@ -91,12 +93,18 @@ class IngestServer:
     ) -> None:
         """Without `tls` nothing is encrypted and nobody is asked who it is."""
         self._intake, self._listen, self._tls = intake, listen or Listen(is_encrypted=tls is not None), tls
-        self._server = grpc.aio.server(options=_OPTIONS, interceptors=[AccessInterceptor(tls)] if tls else [])
+        limits, count = intake.config.limits, intake.metrics.count_access
+        self._server = grpc.aio.server(
+            options=_OPTIONS + _connection_options(limits),
+            interceptors=[AccessInterceptor(tls, count)] if tls else [],
+            maximum_concurrent_rpcs=limits.calls or None,
+        )
         self._health = HealthServicer()
         self._ingest = IngestService(intake)
-        self._sweeping: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._is_stopping = False
         ingest_pb2_grpc.add_IngestServicer_to_server(self._ingest, self._server)
-        delivery = DeliveryService(intake.policy, model_directory)
+        delivery = DeliveryService(intake.policy, model_directory, intake.calls)
         delivery_pb2_grpc.add_DeliveryServicer_to_server(delivery, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
 
@@ -116,28 +124,70 @@ class IngestServer:
                 f"cannot listen on {self._listen.address}: taken by another program, or no address of this machine"
             ) from error
         await self._server.start()
-        self._sweeping = asyncio.create_task(self._intake.sweep_regularly())
         for name in _SERVICES:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._intake.metrics.is_serving.set(1)
+        self._background = [
+            asyncio.create_task(self._intake.sweep_regularly()),
+            asyncio.create_task(self._ingest.streams.patrol_regularly()),
+            asyncio.create_task(self._intake.watchdog.watch(self._intake.in_thread, self._show_health)),
+        ]
         return port
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Say NOT_SERVING, let streams end for `grace_s` seconds, cut the rest, finish work in threads."""
+        """Say NOT_SERVING, begin no scene any more, give open ones `grace_s` seconds, cut the rest.
+
+        What came of scenes that are cut is kept: the vehicle goes on there when a server runs again.
+        """
+        self._is_stopping = True
         await self._health.enter_graceful_shutdown()
+        self._intake.metrics.is_serving.set(0)
+        self._intake.stop_taking()
+        self._ingest.streams.drain()
         await self._server.stop(self._intake.config.shutdown_grace_s if grace_s is None else grace_s)
         await self._ingest.sessions_ended()
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            await asyncio.wait([self._sweeping])
+        for task in self._background:
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
         await asyncio.to_thread(self._intake.close)
+
+    async def cut(self) -> None:
+        """Let a `stop` that is under way wait for nobody any more."""
+        await self._server.stop(0)
+
+    async def _show_health(self, is_healthy: bool) -> None:
+        if self._is_stopping:
+            return
+        status = health_pb2.HealthCheckResponse
+        for name in _INGEST:
+            await self._health.set(name, status.SERVING if is_healthy else status.NOT_SERVING)
+        self._intake.metrics.is_serving.set(is_healthy)
 
 
 async def serve_until_signalled(server: IngestServer, on_ready: Callable[[int], None]) -> None:
-    """Run `server` until SIGTERM or SIGINT; `on_ready` gets the port once it listens."""
-    stopping = asyncio.Event()
+    """Run `server` until SIGTERM or SIGINT; `on_ready` gets the port once it listens. A second signal cuts it short."""
+    stopping, cutting = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(
+            number, lambda: (cutting if stopping.is_set() else stopping).set()
+        )
     on_ready(await server.start())
     await stopping.wait()
     logger.info("stopping")
-    await server.stop()
+    stopped, cut = asyncio.create_task(server.stop()), asyncio.create_task(cutting.wait())
+    await asyncio.wait([stopped, cut], return_when=asyncio.FIRST_COMPLETED)
+    if cutting.is_set():
+        logger.warning("a second signal: streams are cut")
+        await server.cut()
+    cut.cancel()
+    await stopped
+
+
+def _connection_options(limits: LimitsConfig) -> tuple[tuple[str, int], ...]:
+    options = []
+    if limits.calls_per_connection:
+        options.append(("grpc.max_concurrent_streams", limits.calls_per_connection))
+    if limits.connection_idle_s:
+        options.append(("grpc.max_connection_idle_ms", round(limits.connection_idle_s * 1000)))
+    return tuple(options)

@@ -13,12 +13,15 @@ from google.protobuf.message import DecodeError
 
 from protos import convert
 from protos.policy import ServerTerms, VehicleIdentity, choose_version
-from protos.status import status_of, trailing_metadata
+from protos.status import trailing_metadata
 from protos.v1 import ingest_pb2 as pb
 from protos.v1 import ingest_pb2_grpc
 from server.ingest.access import check_own
 from server.ingest.intake import Intake
+from server.ingest.open_streams import OpenStreams
+from server.ingest.refusals import TryLaterError, UnreadError, refusal_status
 from server.ingest.session import UploadSession
+from server.repositories.access_log import Action
 from server.repositories.repository import StoredScene
 from shared_models.errors import ProtocolError, UpcycleError
 
@@ -27,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 async def abort(context: grpc.aio.ServicerContext, error: UpcycleError) -> NoReturn:
     """End the call with the status of `error`."""
-    status = status_of(error)
+    status = refusal_status(error)
     context.set_trailing_metadata(trailing_metadata(status))
     await context.abort(status.grpc, str(error)[:1000])
     raise AssertionError("abort returns never")
@@ -38,6 +41,7 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
+        self.streams = OpenStreams(intake.config.limits, intake.config.slow_streams, intake.metrics)
         self._sessions: set[asyncio.Future[None]] = set()
 
     async def sessions_ended(self) -> None:
@@ -58,19 +62,33 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
         self, request_iterator: AsyncIterator[pb.UploadRequest], context: grpc.aio.ServicerContext
     ) -> None:
         """Take scenes in until the vehicle ends the stream."""
-        requests = _readable(request_iterator)
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sessions.add(ended)
         try:
-            identity = await self._greet(requests)
-            session = UploadSession(self._intake, identity, self._terms(identity), context.write)
-            await session.run(requests)
-        except UpcycleError as error:
-            logger.warning("stream refused: %s", error)
-            await abort(context, error)
+            await self._serve(_readable(request_iterator), context)
+        except (UnreadError, TimeoutError) as error:
+            # No status can be sent behind an answer that nobody reads: the call ends with its connection. All that this
+            # server holds for it is let go now.
+            raise asyncio.CancelledError from error
         finally:
             self._sessions.discard(ended)
             ended.set_result(None)
+
+    async def _serve(self, requests: AsyncIterator[pb.UploadRequest], context: grpc.aio.ServicerContext) -> None:
+        try:
+            self.streams.check_room(len(self._sessions) - 1)
+            identity = await self._greet(requests)
+            session = UploadSession(self._intake, identity, self._terms(identity), context.write)
+            with self.streams.holding(session):
+                await session.run(requests)
+        except UpcycleError as error:
+            level = logging.INFO if isinstance(error, TryLaterError) else logging.WARNING
+            logger.log(level, "stream refused: %s", error)
+            self._intake.metrics.count_refusal(self._intake.metrics.streams_refused, error)
+            if isinstance(error, UnreadError):
+                raise
+            async with asyncio.timeout(self._intake.config.slow_streams.write_s or None):
+                await abort(context, error)
 
     async def SceneStatus(  # noqa: N802
         self, request: pb.SceneStatusRequest, context: grpc.aio.ServicerContext
@@ -82,6 +100,7 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
             if len(request.scene_ids) > limit:
                 raise ProtocolError(f"status query: expected at most {limit} scene ids, got {len(request.scene_ids)}")
             scene_ids = [convert.scene_id_from_bytes(value) for value in request.scene_ids]
+            await self._intake.calls.record_overseer(Action.LIST, request.vehicle_id, {"scenes": len(scene_ids)})
             stored, partial = await self._intake.look_up(scene_ids)
         except UpcycleError as error:
             await abort(context, error)

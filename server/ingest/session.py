@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from protos import convert
 from protos.policy import ServerTerms, VehicleIdentity
-from protos.status import status_of
 from protos.v1 import ingest_pb2 as pb
-from server.ingest.intake import Intake, OpenScene
+from server.ingest.intake import Intake
+from server.ingest.open_scene import OpenScene
+from server.ingest.refusals import UnreadError, refusal_status
+from server.ingest.slow_streams import SlowStreamConfig, Waiting
 from server.repositories.repository import StoredScene
 from shared_models.errors import PermissionDeniedError, ProtocolError, ServerUnreachableError, UpcycleError
 
@@ -33,23 +36,82 @@ class UploadSession:
         self._finishing: set[asyncio.Task[None]] = set()
         self._unanswered_finishes = 0
         self._uncredited_bytes = 0
+        self._waiting, self._task = Waiting(), asyncio.current_task()
+        self.is_ended = False
+        self._ended_by: UpcycleError | None = None
+        self._draining: UpcycleError | None = None
+
+    @property
+    def vehicle_id(self) -> str:
+        """Who sends."""
+        return self._identity.vehicle_id
+
+    @property
+    def tag(self) -> str:
+        """What the log calls the vehicle now."""
+        return self._intake.tag(self._identity.vehicle_id)
+
+    def fault(self, config: SlowStreamConfig, now_s: float) -> str | None:
+        """See `Waiting.fault`."""
+        return self._waiting.fault(config, now_s, bool(self._open), bool(self._unanswered_finishes))
+
+    def end(self, error: UpcycleError | None) -> bool:
+        """End the stream with `error`, or well, as soon as the message at hand is dealt with; False if it ends already.
+
+        Scenes that are being finished are answered first; of the others what came is kept.
+        """
+        if self.is_ended:
+            return False
+        self.is_ended, self._ended_by = True, error
+        if self._waiting.since_s is not None and self._task is not None:
+            self._task.cancel()
+        return True
+
+    def drain(self, error: UpcycleError) -> None:
+        """End with `error` once every open scene has its answer."""
+        self._draining = error
+        self._end_if_drained()
 
     async def run(self, requests: AsyncIterator[pb.UploadRequest]) -> None:
         """Handle messages until the vehicle ends the stream or is gone.
 
         Raises:
             ProtocolError: a message makes no sense on this stream, which has to end.
+            UpcycleError: what it was ended with.
         """
         await self._write(pb.UploadResponse(welcome=convert.welcome_to_message(self._terms)))
         try:
-            async for request in requests:
-                await self._handle(request)
+            await self._take(requests)
             await asyncio.gather(*self._finishing)
         finally:
+            self._waiting.since_s = None
             # Finishing scenes run on even if the vehicle is gone; begun ones keep what came for the next stream.
             await asyncio.gather(*self._finishing, return_exceptions=True)
             for scene in tuple(self._open.values()):
                 await self._intake.release(scene)
+
+    async def _take(self, requests: AsyncIterator[pb.UploadRequest]) -> None:
+        waiting = self._waiting
+        waiting.since_s = time.monotonic()
+        try:
+            async for request in requests:
+                waiting.since_s = None
+                await self._handle(request)
+                self._end_if_drained()
+                if self.is_ended:
+                    break
+                waiting.since_s = time.monotonic()
+        except asyncio.CancelledError:
+            # By end(), unless gRPC has cancelled the call as well, because the vehicle is gone.
+            if not self.is_ended or waiting.since_s is None or self._task is None or self._task.uncancel():
+                raise
+        if self._ended_by is not None:
+            await asyncio.gather(*self._finishing)
+            raise self._ended_by
+
+    def _end_if_drained(self) -> None:
+        if self._draining is not None and not self._open and not self._unanswered_finishes:
+            self.end(self._draining)
 
     async def _handle(self, request: pb.UploadRequest) -> None:
         match request.WhichOneof("message"):
@@ -59,6 +121,8 @@ class UploadSession:
                 await self._chunk(request.chunk)
             case "finish":
                 self._finish(request.finish)
+            case "report":
+                self._intake.note_report(self._identity.vehicle_id, convert.report_from_message(request.report))
             case "hello":
                 raise ProtocolError("hello came twice on one stream: open a new stream")
             case _:
@@ -100,6 +164,7 @@ class UploadSession:
                 await self._intake.release(scene)
                 # The scene itself may be sound: begun again, it goes on at the last good byte.
                 await self._refuse(scene.scene_id, error, may_retry=True)
+        self._waiting.received_bytes += len(message.data)
         await self._grant(len(message.data))
 
     def _finish(self, message: pb.FinishScene) -> None:
@@ -109,7 +174,14 @@ class UploadSession:
             self._unanswered_finishes += 1
             task = asyncio.create_task(self._store(scene))
             self._finishing.add(task)
-            task.add_done_callback(self._finishing.discard)
+            task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._finishing.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, UpcycleError):
+            self.end(error)  # the answer could not be written
+        self._end_if_drained()
 
     async def _store(self, scene: OpenScene) -> None:
         try:
@@ -137,9 +209,9 @@ class UploadSession:
 
     async def _refuse(self, scene_id: str, error: UpcycleError, may_retry: bool | None = None) -> None:
         self._close(scene_id)
-        status = status_of(error)
-        tag = self._intake.tag(self._identity.vehicle_id)
-        logger.warning("scene refused: %s", error, extra={"scene": scene_id[:12], "vehicle": tag})
+        self._intake.metrics.count_refusal(self._intake.metrics.scenes_refused, error)
+        status = refusal_status(error)
+        logger.warning("scene refused: %s", error, extra={"scene": scene_id[:12], "vehicle": self.tag})
         refused = pb.Refused(
             reason=status.reason,
             message=str(error)[:1000],
@@ -165,8 +237,13 @@ class UploadSession:
             await self._write(pb.UploadResponse(credit=pb.Credit(bytes=granted)))
 
     async def _write(self, message: pb.UploadResponse) -> None:
-        async with self._writing:
-            await self._write_message(message)
+        limit_s = self._intake.config.slow_streams.write_s or None
+        try:
+            async with asyncio.timeout(limit_s), self._writing:
+                await self._write_message(message)
+        except TimeoutError as error:
+            self._intake.metrics.streams_ended.labels("unread").inc()
+            raise UnreadError from error
 
 
 def _stored(scene: StoredScene, was_already_stored: bool) -> pb.Stored:

@@ -121,7 +121,7 @@ def test_serve_accepts_the_backbone_of_a_checkpoint(kind: str, tmp_path: Path, m
     path = {"folder": tmp_path / "model", "pth": tmp_path / "a.pth"}.get(kind, tmp_path / "model" / kind)
     policies = []
 
-    async def note(_data: object, _listen: object, policy: Policy, _model: object, _tls: object) -> None:
+    async def note(_data: object, _listen: object, policy: Policy, *_others: object) -> None:
         policies.append(policy)
 
     monkeypatch.setattr("server.cli._serve", note)

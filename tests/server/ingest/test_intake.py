@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from server.ingest.config import IngestConfig
-from server.ingest.intake import Intake, OpenScene
+from server.ingest.intake import Intake
+from server.ingest.open_scene import OpenScene
 from server.repositories.memory import MemorySceneCatalogue
 from server.repositories.repository import StoredScene
 from server.stores.files import FilePayloadStore
@@ -109,7 +110,7 @@ def test_payload_that_another_scene_is_placing_stays(store: FilePayloadStore) ->
     catalogue, scene = TroubledCatalogue(), make_scene()
     intake = make_intake(store, catalogue)
     catalogue.failure = StorageFullError("no space")
-    with intake._placing.of(scene.manifest.payload_sha256), pytest.raises(StorageFullError):
+    with intake._completion.placing.of(scene.manifest.payload_sha256), pytest.raises(StorageFullError):
         asyncio.run(upload(intake, scene))
     assert store.has(scene.manifest.payload_sha256)
 

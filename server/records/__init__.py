@@ -1,0 +1,1 @@
+"""What is held about vehicles: deleting it, handing it out, and checking the log of access."""
