@@ -19,9 +19,11 @@ from server.ingest.access import check_own
 from server.ingest.call_log import CallLog
 from server.ingest.service import abort
 from server.repositories.access_log import Action
+from shared_models.checkpoints.manifest import MANIFEST_FILE, MODEL_FILE
 from shared_models.errors import NotFoundError, ProtocolError, StorageError, UpcycleError
 
-_SUFFIXES = (".safetensors", ".json")
+# What else lies in a run's checkpoint folder, such as the list of scenes seen, is not for vehicles.
+_PUBLISHED = (MANIFEST_FILE, MODEL_FILE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ def list_published(directory: Path) -> tuple[PublishedFile, ...]:
         StorageError: they cannot be read.
     """
     try:
-        paths = sorted(p for p in directory.iterdir() if p.suffix in _SUFFIXES and p.is_file() and p.name[0] != ".")
+        paths = sorted(path for path in directory.iterdir() if path.name in _PUBLISHED and path.is_file())
         files = tuple(_published(path) for path in paths)
     except OSError as error:
         raise StorageError(f"{directory}: {error.strerror}: check the folder given with --model") from error

@@ -22,7 +22,8 @@ def model(tmp_path: Path) -> Path:
     (folder / "model.safetensors").write_bytes(WEIGHTS)
     (folder / "manifest.json").write_text("{}")
     (folder / "notes.txt").write_text("not published")
-    (folder / ".hidden.json").write_text("not published")
+    for hidden in (".hidden.json", "scenes-seen.json", "other.safetensors"):
+        (folder / hidden).write_text("not published")
     return folder
 
 
