@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from server.repositories.archive import SceneArchive, open_archive, open_run_log
 from server.repositories.run_log import EvaluationRecord, RunLog, Scalar
+from server.training.follow_records import FollowRecords, RoundRecord, SceneDecision
 from shared_models import codecs
 from shared_models.records import EncodedScene, GridFeatures, SceneFeatures, SetFeatures
 from tests.loopback import BACKBONE, make_scene
@@ -47,6 +48,7 @@ def make_data(folder: Path, backbone_hash: str) -> None:
     archive, log = open_archive(folder, is_new_allowed=True), open_run_log(folder, is_new_allowed=True)
     _fill_scenes(archive, backbone_hash)
     _fill_runs(log)
+    _fill_following(FollowRecords(folder / "runs" / "run-0"))
     archive.close()
     log.close()
 
@@ -104,3 +106,35 @@ def _fill_runs(log: RunLog) -> None:
             log.add_evaluation(EvaluationRecord(run_id=run_id, step=step, report=report, at_ns=STORED_NS))
         at_ns = NOW_NS - (5 if number != 2 else 300) * SECOND_NS
         log.update(run_id, at_ns=at_ns, state=state, step=45)  # type: ignore[arg-type]
+
+
+def _fill_following(records: FollowRecords) -> None:
+    """Two rounds, the second one refused, and four scenes in three states."""
+    empty = {"statistic": "features/zeros", "value": 1.0, "expected": 0.52, "distance": 9.6}
+    records.decide(
+        SceneDecision(scene_id=key * 64, vehicle="010c4b60", state=state, round=1, at_ns=STORED_NS, distance=distance,
+                      reasons=reasons)  # type: ignore[arg-type]
+        for key, state, distance, reasons in (
+            ("a", "admitted", 1.1, ()),
+            ("b", "quarantined", 9.6, (empty,)),
+            ("c", "quarantined", 9.6, (empty,)),
+            ("d", "removed", None, ()),
+        )
+    )  # fmt: skip
+    for number, last_step, is_passed in ((0, 0, True), (1, 20, False)):
+        records.add_round(
+            RoundRecord(
+                number=number,
+                first_step=0,
+                last_step=last_step,
+                scenes=number,
+                admitted=number,
+                quarantined=2 * number,
+                removed=number,
+                is_passed=is_passed,
+                why="what the run began with" if is_passed else "Car -8.0 points",
+                checkpoint=f"step-{last_step:08d}",
+                at_ns=STORED_NS,
+                scores={"Car": 59.5 - 8 * number},
+            )
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,6 +114,49 @@ def affected(
         seen = "no record of its scenes" if each.scenes is None else f"{each.scenes} scenes"
         print(f"{each.path}  {seen}")
     print(f"{len(found)} affected", flush=True)
+
+
+@app.command()
+def quarantine(
+    run: RunArgument,
+    release: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Let the run learn from this scene; several times.")
+    ] = None,
+    reject: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Never learn from this scene; several times.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    as_json: JsonOption = False,
+) -> None:
+    """List the scenes that a run which follows its store keeps out, and why; or decide about some of them."""
+    from server.training.follow_records import FollowRecords
+
+    with _opened(data) as log:
+        records = FollowRecords(data / "runs" / log.run(run).run_id)
+    records.settle(release or (), "released", time.time_ns())
+    records.settle(reject or (), "rejected", time.time_ns())
+    if release or reject:
+        print(f"{len(release or ())} released, {len(reject or ())} rejected; the run's next look takes note")
+        return
+    waiting = [decision for decision in records.decisions().values() if decision.state == "quarantined"]
+    if as_json:
+        for decision in waiting:
+            print(json.dumps(decision.to_dict()))
+        return
+    table = Table()
+    for heading in ("scene", "vehicle", "round", "distance", "why"):
+        table.add_column(heading, overflow="fold")
+    for decision in waiting:
+        distance = "" if decision.distance is None else f"{decision.distance:.1f}"
+        why = "; ".join(_said(reason) for reason in decision.reasons)
+        table.add_row(decision.scene_id[:12], decision.vehicle, str(decision.round), distance, escape(why))
+    Console().print(table)
+
+
+def _said(reason: Mapping[str, Any]) -> str:
+    if reason["value"] is None or reason["expected"] is None:
+        return str(reason["statistic"])
+    return f"{reason['statistic']} {reason['value']:.3g}, expected about {reason['expected']:.3g}"
 
 
 def flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

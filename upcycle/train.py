@@ -14,6 +14,8 @@ from rich.progress import Progress as Bar
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from server.training.run_config import RunConfig
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 LINE_EVERY = 50  # steps between lines where the output is no terminal
@@ -29,6 +31,10 @@ def train(
         "upcycle-data"
     ),
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin anew, also where the run was begun before.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep learning while scenes come into the store.")] = False,
+    max_rounds: Annotated[
+        int, typer.Option("--max-rounds", min=0, help="With --follow: end after so many rounds; 0 goes on.")
+    ] = 0,
 ) -> None:
     """Train a detector; the same command goes on with a run that was stopped, and leaves a finished one alone.
 
@@ -39,6 +45,11 @@ def train(
     from upcycle import training_session
 
     config = load_run(run, changes or ())
+    if follow or config.follow.is_on:
+        _follow(config, data, fresh, max_rounds)
+        return
+    if max_rounds:
+        raise typer.BadParameter("--max-rounds needs --follow")
     folder = RunFolder.of(data, config)
     is_first = os.environ.get("RANK", "0") == "0"
     with StepProgress(folder.run_id) as progress:
@@ -48,6 +59,18 @@ def train(
         took = "" if outcome.is_former else f" after {outcome.seconds:.0f} s"
         print(f"{how} at step {outcome.step} of {outcome.total_steps}{took}")
         print(f"run {folder.run_id}: {folder.path}")
+
+
+def _follow(config: RunConfig, data: Path, fresh: bool, max_rounds: int) -> None:
+    from server.training.run_folder import RunFolder
+    from upcycle import follow_session
+
+    config = follow_session.following(config)
+    folder = RunFolder.of(data, config)
+    with StepProgress(folder.run_id) as progress:
+        outcome = follow_session.follow(config, data, progress, fresh, progress.say, max_rounds)
+    print(f"stopped at step {outcome.step} after {outcome.seconds:.0f} s")
+    print(f"run {folder.run_id}: {folder.path}")
 
 
 class StepProgress:

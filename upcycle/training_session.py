@@ -61,7 +61,7 @@ def train(
         loop = _prepared(run, data, folder, processes, progress)
         if processes.is_first:  # only now: a command that fails before leaves no folder and removes none
             if is_fresh and folder.path.exists():
-                _remove(folder.path)
+                remove_folder(folder.path)
             folder.write_run(run)
         processes.wait()
         loop.resume()
@@ -69,12 +69,12 @@ def train(
             return loop.run()
         run_log = open_run_log(data, is_new_allowed=True)
         stack.callback(run_log.close)
-        journal = Journal(folder.tensorboard, run_log, _record(run, folder, loop))
+        journal = Journal(folder.tensorboard, run_log, run_record(run, folder, loop))
         stack.callback(journal.close)
         loop.journal = journal
         if announce is not None:
-            announce(_way_of_computing(loop, processes))
-        return _run_and_say(loop, journal)
+            announce(way_of_computing(loop, processes))
+        return run_and_say(loop, journal, loop.run)
 
 
 def _finished_before(run: RunConfig, data: Path, folder: RunFolder) -> Outcome | None:
@@ -104,13 +104,14 @@ def _prepared(
     processes.wait()
     recipe = prepare(run, data, processes, choose_device(run.loop.device, processes))
     give_known_labels(recipe)
-    evaluate = _Evaluation(run, data, folder) if run.data.evaluation is not None else None
+    evaluate = ReportedEvaluation(run, data, folder) if run.data.evaluation is not None else None
     return TrainingLoop(recipe, folder, None, evaluate, progress if processes.is_first else None)
 
 
-def _run_and_say(loop: TrainingLoop, journal: Journal) -> Outcome:
+def run_and_say(loop: TrainingLoop, journal: Journal, run: Callable[[], Outcome]) -> Outcome:
+    """What `run` gives; the run log says how it ended, whichever way. Raises what `run` raises."""
     try:
-        outcome = loop.run()
+        outcome = run()
     except BaseException as error:
         is_stopped = isinstance(error, KeyboardInterrupt)
         said = "interrupted" if is_stopped else f"{type(error).__name__}: {error}"
@@ -123,7 +124,8 @@ def _run_and_say(loop: TrainingLoop, journal: Journal) -> Outcome:
     return outcome
 
 
-def _way_of_computing(loop: TrainingLoop, processes: Processes) -> str:
+def way_of_computing(loop: TrainingLoop, processes: Processes) -> str:
+    """A line on device, precision, threads, processes and step."""
     device = loop.device
     where = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
     threads, several = torch.get_num_threads(), f", {processes.count} processes" if processes.count > 1 else ""
@@ -133,14 +135,16 @@ def _way_of_computing(loop: TrainingLoop, processes: Processes) -> str:
     )
 
 
-def _remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
+    """Forget a former run. Raises StorageError."""
     try:
         shutil.rmtree(folder)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be removed: {error.strerror or error}; remove it yourself") from error
 
 
-def _record(run: RunConfig, folder: RunFolder, loop: TrainingLoop) -> RunRecord:
+def run_record(run: RunConfig, folder: RunFolder, loop: TrainingLoop) -> RunRecord:
+    """The run for the run log, at the step where it begins or goes on."""
     text = run_text(run)
     return RunRecord(
         run_id=folder.run_id,
@@ -164,17 +168,21 @@ def _code_version() -> str:
         return "source"
 
 
-class _Evaluation:
-    """Evaluates on the run's held-out frames and keeps the report."""
+class ReportedEvaluation:
+    """Evaluates on the run's held-out frames and keeps the report.
+
+    last: of the last call.
+    """
 
     def __init__(self, run: RunConfig, data: Path, folder: RunFolder) -> None:
         assert run.data.evaluation is not None
         self._source = open_source(run.data.evaluation, data / "cache")
         self._config = RunEvaluationConfig(overlaps=run.evaluation.overlaps, rules=run.evaluation.rules)
         self._folder = folder
+        self.last: RunEvaluation | None = None
 
     def __call__(self, detector: Detector, step: int) -> tuple[Mapping[str, Any], Mapping[str, float]]:
-        found = evaluate_source(detector, self._source, self._config)
+        found = self.last = evaluate_source(detector, self._source, self._config)
         report = {"run_id": self._folder.run_id, "step": step, **found.to_dict()}
         write_whole(self._folder.evaluation(step), (json.dumps(report, indent=1) + "\n").encode())
         return report, found.numbers()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from server.dashboard.fleet_view import describe_fleet, describe_scenes
+from server.dashboard.follow_view import describe_following
 from server.dashboard.run_view import describe_evaluations, describe_run, describe_runs, describe_scalars
 from server.dashboard.scene_view import SceneViewer
 from server.repositories.repository import SceneCatalogue
@@ -20,11 +22,12 @@ MAX_PAGE, MAX_POINTS = 200, 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What the dashboard shows. now_ns: the time, nanoseconds since the epoch."""
+    """What the dashboard shows. data: the server's data folder. now_ns: the time, nanoseconds since the epoch."""
 
     catalogue: SceneCatalogue
     viewer: SceneViewer
     run_log: RunLog
+    data: Path
     now_ns: Callable[[], int]
 
 
@@ -77,3 +80,7 @@ def _add_run_routes(router: APIRouter, sources: Sources) -> None:
     @router.get("/runs/{run_id}/evaluations")
     def evaluations(run_id: str) -> JSONResponse:
         return JSONResponse(describe_evaluations(sources.run_log, sources.run_log.run(run_id).run_id))
+
+    @router.get("/runs/{run_id}/following")
+    def following(run_id: str) -> JSONResponse:
+        return JSONResponse(describe_following(sources.data, sources.run_log.run(run_id).run_id))

@@ -30,7 +30,7 @@ def dashboard(
 ) -> None:
     """Show vehicles, stored scenes and training runs until stopped; prints "dashboard on http://HOST:PORT/".
 
-    It only reads, also beside a running server and running training.
+    It only reads, also beside a running server and running training, and logs which scenes are looked at.
     """
     import uvicorn
 
@@ -40,13 +40,15 @@ def dashboard(
     from server.dashboard.detection import SceneDetector
     from server.dashboard.scene_view import SceneViewer
     from server.repositories.archive import open_archive, open_run_log
+    from server.repositories.read_recorder import ReadRecorder
 
     address = Address(host=host, port=port, is_public_allowed=insecure_public, names=tuple(name or ()))
     if not address.is_loopback:
         print(f"WARNING: INSECURE: {host} is open to the network; everyone may read", file=sys.stderr, flush=True)
     archive, run_log = open_archive(data), open_run_log(data)
-    viewer = SceneViewer(archive, [SceneDetector.open(path) for path in checkpoint or ()])
-    sources = Sources(catalogue=archive.catalogue, viewer=viewer, run_log=run_log, now_ns=time.time_ns)
+    recorder = ReadRecorder(data, role="dashboard")
+    viewer = SceneViewer(archive, [SceneDetector.open(path) for path in checkpoint or ()], recorder)
+    sources = Sources(catalogue=archive.catalogue, viewer=viewer, run_log=run_log, data=data, now_ns=time.time_ns)
     config = uvicorn.Config(
         make_app(sources, address), log_level="warning", lifespan="off", ws="none", server_header=False
     )
@@ -56,6 +58,7 @@ def dashboard(
             print(f"dashboard on http://{shown}:{socket.getsockname()[1]}/", flush=True)
             uvicorn.Server(config).run(sockets=[socket])
     finally:
+        recorder.close()
         run_log.close()
         archive.close()
 

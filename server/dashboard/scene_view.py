@@ -12,7 +12,9 @@ from torch import Tensor
 
 from server.dashboard.detection import SceneDetector
 from server.dashboard.fleet_view import describe_scene
+from server.repositories.access_log import Action
 from server.repositories.archive import SceneArchive
+from server.repositories.read_recorder import ReadRecorder
 from shared_models import codecs
 from shared_models.errors import UpcycleError
 from shared_models.records import GridFeatures, SceneFeatures
@@ -25,8 +27,11 @@ DIGITS = 4
 class SceneViewer:
     """Views of the scenes in an archive, the latest kept. Safe to use from several threads."""
 
-    def __init__(self, archive: SceneArchive, detectors: Sequence[SceneDetector] = ()) -> None:
-        self._archive = archive
+    def __init__(
+        self, archive: SceneArchive, detectors: Sequence[SceneDetector] = (), recorder: ReadRecorder | None = None
+    ) -> None:
+        """recorder: logs which scenes are looked at; None: nobody does."""
+        self._archive, self._recorder = archive, recorder
         self._detectors = {detector.backbone_hash: detector for detector in detectors}
         self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._lock = threading.Lock()
@@ -39,6 +44,8 @@ class SceneViewer:
             StorageError, SenderError: its payload is damaged.
         """
         stored = self._archive.catalogue.get(prefix)
+        if self._recorder is not None:
+            self._recorder.record(Action.READ, stored.scene_id)
         with self._lock:  # a detector runs one scene at a time
             if stored.scene_id in self._kept:
                 self._kept.move_to_end(stored.scene_id)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from server.training.journal import Journal
-from server.training.optimiser import make_optimiser
+from server.training.optimiser import make_optimiser, make_schedule
 from server.training.precision import autocast, resolve
 from server.training.recipe import Recipe
 from server.training.run_folder import RunFolder
@@ -25,6 +23,7 @@ from server.training.saved_state import load_state, save_state, state_sha256
 from server.training.seen_scenes import read_seen
 from server.training.shared_norm import share_batch_norm
 from server.training.step_module import StepInput, StepModule
+from server.training.stopping import StopRequest
 from shared_models import checkpoints
 from shared_models.errors import ConfigError, TrainingDivergedError
 
@@ -51,7 +50,8 @@ class Outcome:
 class TrainingLoop:
     """Trains a recipe's detector; one object a run and process.
 
-    precision: in which the dense layers are computed, on device. total_steps: of the whole run. step: done so far.
+    precision: in which the dense layers are computed, on device. total_steps: of the whole run, or up to the end of
+        the present round where the run follows its store. step: done so far. stop: may ask it to stop.
     evaluate: called with the detector and the step; gives a report and single numbers of it.
     progress: called after each step with step, total and the last numbers.
     """
@@ -71,7 +71,8 @@ class TrainingLoop:
         self._run, self.device, self._processes = setup.run, setup.device, setup.processes
         self._config = setup.run.loop
         self.precision = resolve(self._config.precision, self.device)
-        self.total_steps = self._config.steps or recipe.steps_per_epoch * self._config.epochs
+        self._has_rounds = setup.run.follow.is_on
+        self.total_steps = 0 if self._has_rounds else self._config.steps or recipe.steps_per_epoch * self._config.epochs
         share_batch_norm(setup.detector)
         module = StepModule(setup.detector, setup.objective)
         self._module: nn.Module = module
@@ -79,9 +80,11 @@ class TrainingLoop:
             # Buffers are equal already: the shared batch norm computes them from the same sums everywhere.
             self._module = DistributedDataParallel(module, forward_sync_buffers=False, find_unused_parameters=True)
         self._parameters = list(recipe.trained_parameters())
-        self._optimiser, self._schedule = make_optimiser(self._parameters, setup.run.optimiser, self.total_steps)
+        self._optimiser, self._schedule = make_optimiser(
+            self._parameters, setup.run.optimiser, max(1, self.total_steps)
+        )
         self.step = 0
-        self._is_stop_wanted = self._is_stop_agreed = False
+        self.stop, self._is_stop_agreed = StopRequest(), False
 
     def resume(self) -> bool:
         """Go on from the run's last saved state, if there is one; every process has to call it.
@@ -97,7 +100,33 @@ class TrainingLoop:
         self._check_equal_states()
         return state is not None
 
+    def begin_round(self, steps: int, rate_share: float) -> None:
+        """Learn for `steps` more steps, in a cycle that reaches this share of the learning rate; saves the state."""
+        config = self._run.optimiser
+        cycle = replace(config, learning_rate=config.learning_rate * rate_share)
+        self._schedule = make_schedule(self._optimiser, cycle, steps)
+        self.total_steps = self.step + steps
+        self._save()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything but the step that a saved state holds."""
+        return {
+            "total_steps": self.total_steps,
+            "detector": self._recipe.setup.detector.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "recipe": self._recipe.state(),
+        }
+
+    def return_to(self, state: Mapping[str, Any]) -> None:
+        """Take the weights, moments and scenes of a former state; steps go on being counted from where they are."""
+        step, total = self.step, self.total_steps
+        self._take({**state, "total_steps": total})
+        self.step = step
+
     def _take(self, state: Mapping[str, Any]) -> None:
+        if self._has_rounds:
+            self.total_steps = int(state["total_steps"])
         if state["total_steps"] != self.total_steps:
             raise ConfigError(
                 f"run {self._folder.run_id}: its saved state is of {state['total_steps']} steps, the run file asks for "
@@ -129,7 +158,7 @@ class TrainingLoop:
             StorageFullError, StorageError: something cannot be written; the last saved state is still there.
         """
         started_s, last = time.perf_counter(), min(self._config.stop_after or self.total_steps, self.total_steps)
-        with self._stopping_on_signals(), self._recipe.batches(range(self.step, last)) as batches:
+        with self.stop.listening(), self._recipe.batches(range(self.step, last)) as batches:
             for prepared in batches:
                 self._one_step(self._recipe.compose(prepared))
                 if self._is_stop_agreed:
@@ -137,8 +166,8 @@ class TrainingLoop:
         is_done = self.step >= self.total_steps
         self._save()
         if is_done:
-            self._make_checkpoint()
-            self._run_evaluation()
+            self.make_checkpoint()
+            self.run_evaluation()
         return Outcome(
             state="finished" if is_done else "stopped",
             step=self.step,
@@ -178,7 +207,7 @@ class TrainingLoop:
         losses = {f"loss/{name}": float(term) for name, term in terms.items()} | {"loss/total": float(total.detach())}
         count = self._processes.count
         *summed, stops = self._processes.summed(
-            [*losses.values(), *counts.values(), float(self._is_stop_wanted)], self.device
+            [*losses.values(), *counts.values(), float(self.stop.is_wanted)], self.device
         )
         self._is_stop_agreed = stops > 0
         found = {name: value / count for name, value in zip(losses, summed[: len(losses)], strict=True)}
@@ -196,28 +225,22 @@ class TrainingLoop:
         if is_last:
             return
         if config.checkpoint_every and self.step % config.checkpoint_every == 0:
-            self._make_checkpoint()
+            self.make_checkpoint()
         if config.evaluate_every and self.step % config.evaluate_every == 0:
-            self._run_evaluation()
+            self.run_evaluation()
         if self.step % config.save_every == 0:
             self._save()
 
     def _save(self) -> None:
         if self._processes.is_first:
-            state = {
-                "total_steps": self.total_steps,
-                "detector": self._recipe.setup.detector.state_dict(),
-                "optimiser": self._optimiser.state_dict(),
-                "schedule": self._schedule.state_dict(),
-                "recipe": self._recipe.state(),
-            }
             self._recipe.scenes_seen().write(self._folder.state)
-            save_state(self._folder.state, self.step, state)
+            save_state(self._folder.state, self.step, self.snapshot())
             if self.journal is not None:
                 self.journal.flush()
         self._processes.wait()
 
-    def _make_checkpoint(self) -> None:
+    def make_checkpoint(self) -> None:
+        """Keep the present weights as the checkpoint of this step, with the scenes that they have seen."""
         folder = self._folder.checkpoint(self.step)
         if self._processes.is_first:
             if not folder.exists():  # a resumed run makes the same again
@@ -230,7 +253,8 @@ class TrainingLoop:
                 self._recipe.scenes_seen().write(folder)
         self._processes.wait()
 
-    def _run_evaluation(self) -> None:
+    def run_evaluation(self) -> None:
+        """Evaluate the present weights and log what was found."""
         if self._evaluate is not None and self._processes.is_first:
             detector = self._recipe.setup.detector
             detector.eval()
@@ -252,22 +276,3 @@ class TrainingLoop:
             f"frames of the batch: {', '.join(frames)}; last good checkpoint: {good}; "
             "look at these frames, or lower optimiser.learning_rate"
         )
-
-    @contextmanager
-    def _stopping_on_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM end the loop after the present step; a second one ends it at once."""
-
-        def stop(number: int, frame: Any) -> None:
-            if self._is_stop_wanted:
-                raise KeyboardInterrupt
-            self._is_stop_wanted = True
-
-        try:
-            old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: whoever runs it there stops it otherwise
-            old = {}
-        try:
-            yield
-        finally:
-            for number, handler in old.items():
-                signal.signal(number, handler)

@@ -52,7 +52,12 @@ def make_optimiser(
     optimiser = AdamW(
         list(parameters), lr=config.learning_rate / START_DIVISOR, betas=betas, weight_decay=config.weight_decay
     )
-    schedule = OneCycleLR(
+    return optimiser, make_schedule(optimiser, config, total_steps)
+
+
+def make_schedule(optimiser: Optimizer, config: OptimiserConfig, total_steps: int) -> LRScheduler:
+    """One cycle over the coming `total_steps` steps of an optimiser; its moments stay."""
+    return OneCycleLR(
         optimiser,
         max_lr=config.learning_rate,
         total_steps=total_steps + 1,  # torch counts the state before the first step too
@@ -62,4 +67,3 @@ def make_optimiser(
         div_factor=START_DIVISOR,
         final_div_factor=END_DIVISOR,
     )
-    return optimiser, schedule

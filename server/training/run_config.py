@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from server.training.augmentation_chain import AugmentationConfig
+from server.training.follow_config import WITHOUT_EFFECT as FOLLOW_WITHOUT_EFFECT
+from server.training.follow_config import FollowConfig
 from server.training.loop_config import WITHOUT_EFFECT, LoopConfig
 from server.training.optimiser import OptimiserConfig
 from server.training.source_config import SourceConfig
@@ -75,6 +77,7 @@ class RunConfig:
     name: for people; the run's folder begins with it. recipe: as in `server.training.recipes`.
     seed: of weights, order, augmentation and proposals.
     objective: settings of the detector's objective. settings: of the recipe. evaluation: of the evaluation.
+    follow: continuous learning; only a run that follows its store has it in its id.
     """
 
     name: str = "run"
@@ -88,6 +91,7 @@ class RunConfig:
     loop: LoopConfig = LoopConfig()
     settings: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationSettings = EvaluationSettings()
+    follow: FollowConfig = FollowConfig()
 
     def __post_init__(self) -> None:
         check.name("RunConfig", "name", self.name, 60)
@@ -203,7 +207,9 @@ def run_text(run: RunConfig) -> str:
     table = to_dict(run)
     for name in WITHOUT_EFFECT:
         del table["loop"][name]
-    return _json(table)
+    for name in FOLLOW_WITHOUT_EFFECT:
+        del table["follow"][name]
+    return _json(_without_unused(table))
 
 
 def whole_run_text(run: RunConfig) -> str:
@@ -211,7 +217,14 @@ def whole_run_text(run: RunConfig) -> str:
 
     Only `loop.stop_after` is 0: who trains by this text later wants the whole run.
     """
-    return _json(to_dict(replace(run, loop=replace(run.loop, stop_after=0))))
+    return _json(_without_unused(to_dict(replace(run, loop=replace(run.loop, stop_after=0)))))
+
+
+def _without_unused(table: dict[str, Any]) -> dict[str, Any]:
+    """A run that does not follow its store is the same one whatever `follow` says."""
+    if not table["follow"]["is_on"]:
+        del table["follow"]
+    return table
 
 
 def _json(table: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ DATA/runs/RUN_ID/state/             what a stopped run goes on from, see server/
 DATA/runs/RUN_ID/checkpoints/       step-00001000/ and so on, see docs/checkpoint-format.md
 DATA/runs/RUN_ID/tensorboard/       numbers, also in DATA/catalogue.sqlite
 DATA/runs/RUN_ID/evaluations/       step-00001000.json
+DATA/runs/RUN_ID/follow/, good/, published    of a run that follows its store: decisions, the state of the published
+                                    checkpoint, and the link to it
 """
 
 from __future__ import annotations
@@ -34,6 +36,11 @@ class RunFolder:
     def state(self) -> Path:
         """Folder of saved states."""
         return self.path / "state"
+
+    @property
+    def good(self) -> Path:
+        """Folder of the saved states that published checkpoints were made from, where the run follows its store."""
+        return self.path / "good"
 
     @property
     def tensorboard(self) -> Path:

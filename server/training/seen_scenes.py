@@ -7,7 +7,7 @@ their tag, never by name; a scene's id does not tell what it shows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from shared_models.errors import DatasetError, InvalidValueError
 
 FILE: Final = "scenes-seen.json"
 FORMAT: Final = 1
+_ID_DIGITS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +47,13 @@ class SeenScenes:
             by_vehicle={tag: self.by_vehicle.get(tag, none) | other.by_vehicle.get(tag, none) for tag in tags}
         )
 
-    def matching(self, vehicle: str = "", scene_ids: Iterable[str] = ()) -> int:
-        """How many of them are of the vehicle with this tag, or have an id that begins with one of `scene_ids`."""
-        begin = tuple(scene_ids)
+    def matching(self, vehicle: str = "", scene_ids: Iterable[str] = (), vehicles: Collection[str] = ()) -> int:
+        """How many are of the vehicles with these tags, or have an id that is or begins with one of `scene_ids`."""
+        given = list(scene_ids)
+        whole = frozenset(text for text in given if len(text) == _ID_DIGITS)
+        beginnings = tuple(text for text in given if text not in whole)
         return sum(
-            len(ids) if tag == vehicle else sum(scene_id.startswith(begin) for scene_id in ids)
+            len(ids) if tag == vehicle or tag in vehicles else sum(s in whole or s.startswith(beginnings) for s in ids)
             for tag, ids in self.by_vehicle.items()
         )
 
@@ -91,26 +94,28 @@ class Affected:
     scenes: int | None
 
 
-def checkpoints_that_saw(data: Path, *, vehicle: str = "", scene_ids: Iterable[str] = ()) -> list[Affected]:
+def checkpoints_that_saw(
+    data: Path, *, vehicle: str = "", scene_ids: Iterable[str] = (), vehicles: Collection[str] = ()
+) -> list[Affected]:
     """Checkpoints and saved states of all runs that learned from scenes, those without a record among them.
 
-    data: the server's data folder. vehicle: tag of a vehicle. scene_ids: ids, or their beginnings.
+    data: the server's data folder. vehicle, vehicles: tags of vehicles. scene_ids: ids, or their beginnings.
 
     Raises:
         InvalidValueError: neither a vehicle nor a scene is given, or an id that cannot be one.
         DatasetError: a record is damaged.
     """
     begin = tuple(scene_ids)
-    wrong = [text for text in (vehicle, *begin) if set(text) - set("0123456789abcdef")]
-    if wrong or not (vehicle or begin) or not all(begin):
+    wrong = [text for text in (vehicle, *begin, *vehicles) if set(text) - set("0123456789abcdef")]
+    if wrong or not (vehicle or begin or vehicles) or not all(begin):
         raise InvalidValueError(
             f"expected a vehicle's tag or ids of scenes, in lower-case hexadecimal digits, got {wrong or 'neither'}"
         )
     found = []
     for run in sorted((data / "runs").glob("*")):
-        for folder in (*sorted((run / "checkpoints").glob("step-*")), run / "state"):
+        for folder in (*sorted((run / "checkpoints").glob("step-*")), run / "state", run / "good"):
             seen = read_seen(folder) if folder.is_dir() else SeenScenes()
-            count = None if seen is None else seen.matching(vehicle, begin)
+            count = None if seen is None else seen.matching(vehicle, begin, vehicles)
             if count or (count is None and _learns_from_store(run)):
                 found.append(Affected(run_id=run.name, path=folder, scenes=count))
     return found

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.repositories.access_log import Action
 from server.repositories.archive import open_archive
+from server.repositories.read_recorder import record_read
 from server.repositories.repository import SceneFilter, StoredScene
+from server.stores.memory import MemoryPayloadStore
 from server.stores.store import PayloadStore
 from shared_models import codecs
 from shared_models.errors import ConfigError
@@ -48,22 +51,46 @@ class StoredScenes:
             NotFoundError: no server has stored anything there.
             ConfigError: no scene of this backbone is stored.
         """
-        folder = Path(config.folder) if config.folder else data
-        archive = open_archive(folder)
-        where = SceneFilter(vehicle_id=config.vehicle_id or None, codec=config.codec, backbone_hash=backbone_hash)
-        try:
-            found = list(archive.catalogue.scenes(where))
-        finally:
-            archive.close()  # payloads are files: the database is not needed any more
-        if config.scenes:
-            found = found[: config.scenes]
-        if not found:
+        found = cls.look(data, backbone_hash, config)
+        if not len(found):
+            folder = Path(config.folder) if config.folder else data
             raise ConfigError(
                 f"{folder}: no stored scene has backbone {backbone_hash[:12]} and codec {config.codec}"
                 f"{f', vehicle {config.vehicle_id}' if config.vehicle_id else ''}; "
                 "vehicles must run the checkpoint that training starts from; `upcycle server ls` lists what is there"
             )
-        return cls(archive.store, found)
+        record_training(data, config, found)
+        return found
+
+    @classmethod
+    def look(cls, data: Path, backbone_hash: str, config: StoreConfig, split_layer: str | None = None) -> StoredScenes:
+        """As `open`, but there may be no scene at all. split_layer: only features of this layer; None takes all.
+
+        Raises:
+            NotFoundError: no server has stored anything there.
+        """
+        archive = open_archive(Path(config.folder) if config.folder else data)
+        where = SceneFilter(
+            vehicle_id=config.vehicle_id or None,
+            codec=config.codec,
+            backbone_hash=backbone_hash,
+            split_layer=split_layer,
+        )
+        try:
+            found = list(archive.catalogue.scenes(where))
+        finally:
+            archive.close()  # payloads are files: the database is not needed any more
+        return cls(archive.store, found[: config.scenes] if config.scenes else found)
+
+    @classmethod
+    def none(cls) -> StoredScenes:
+        """No scene: what a run that follows a store begins with."""
+        return cls(MemoryPayloadStore(), ())
+
+    def still(self, scene_ids: Iterable[str]) -> StoredScenes:
+        """Those of these scenes that are stored, in their order."""
+        known = {scene.scene_id: scene for scene in self.scenes}
+        return StoredScenes(self._store, [known[scene_id] for scene_id in scene_ids if scene_id in known])
 
     def only(self, scene_ids: Sequence[str]) -> StoredScenes:
         """These scenes, in this order.
@@ -91,3 +118,8 @@ class StoredScenes:
             PayloadError: it cannot be decoded.
         """
         return codecs.decode(self._store.read(self.scenes[number].manifest.payload_sha256))
+
+
+def record_training(data: Path, config: StoreConfig, scenes: StoredScenes) -> None:
+    """Log that a run learns from these scenes from now on, in the log of access of their store."""
+    record_read(Path(config.folder) if config.folder else data, Action.TRAIN, detail={"scenes": len(scenes)})

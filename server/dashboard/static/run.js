@@ -3,8 +3,8 @@
 import { get, poll } from "./api.js";
 import { lineChart, widthIn } from "./chart.js";
 import { Curves, grouped, pointsOf } from "./curves.js";
-import { byId, el, showFacts, showOptions } from "./dom.js";
-import { time } from "./format.js";
+import { byId, el, showFacts, showOptions, showTable } from "./dom.js";
+import { count, number, short, time } from "./format.js";
 import { progress, state } from "./run_parts.js";
 
 const id = new URLSearchParams(location.search).get("id") ?? "";
@@ -58,6 +58,30 @@ function drawEvaluations() {
   }));
 }
 
+function showFollowing(found) {
+  byId("following").hidden = !found.rounds.length;
+  byId("scene-states").textContent = found.scenes.map((each) => `${count(each.count)} ${each.state}`).join(" · ");
+  showTable(byId("rounds"), [
+    { title: "round", cell: (each) => each.number, isNumber: true },
+    { title: "step", cell: (each) => count(each.last_step), isNumber: true },
+    { title: "scenes", cell: (each) => count(each.scenes), isNumber: true },
+    { title: "new", cell: (each) => count(each.admitted), isNumber: true },
+    { title: "kept out", cell: (each) => count(each.quarantined), isNumber: true },
+    { title: "removed", cell: (each) => count(each.removed), isNumber: true },
+    { title: "AP", cell: (each) => each.scores.map((score) => `${score.name} ${number(score.value)}`).join(", ") },
+    { title: "published", cell: (each) => (each.is_published ? "yes" : "no") },
+    { title: "why", cell: (each) => each.why },
+  ], [...found.rounds].reverse());
+  const said = (reason) => (reason.value == null || reason.expected == null ? reason.statistic
+    : `${reason.statistic} ${number(reason.value)}, expected about ${number(reason.expected)}`);
+  showTable(byId("quarantine"), [
+    { title: "scene", cell: (each) => el("a", { href: `/scene?id=${each.scene_id}` }, short(each.scene_id)) },
+    { title: "vehicle", cell: (each) => each.vehicle },
+    { title: "round", cell: (each) => each.round, isNumber: true },
+    { title: "why", cell: (each) => each.reasons.map(said).join("; ") },
+  ], found.quarantine, "no scene is kept out");
+}
+
 for (const name of ["log-scale", "smoothing"]) byId(name).addEventListener("input", drawScalars);
 for (const name of ["measure", "level"]) byId(name).addEventListener("change", drawEvaluations);
 
@@ -75,6 +99,7 @@ poll(async () => {
     drawScalars();
     byId("scalars").dataset.updates = updates += 1; // for tests: how often new points came
   }
+  showFollowing(await get(`${path}/following`));
   const found = await get(`${path}/evaluations`);
   if (JSON.stringify(found) !== JSON.stringify(evaluations)) {
     evaluations = found;

@@ -34,11 +34,12 @@ from server.training.samples import LabelledScan, Truth
 from server.training.seen_scenes import SeenScenes
 from server.training.sources import fleet_id
 from server.training.step_module import StepInput
-from server.training.stored_features import StoreConfig, StoredScenes
+from server.training.stored_features import StoreConfig, StoredScenes, record_training
 from server.training.teacher import Teacher, TeacherConfig
 from server.training.two_streams import TwoStreams
+from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.detectors.batch_input import BatchInput
-from shared_models.errors import InvalidValueError, UpcycleError
+from shared_models.errors import InvalidValueError, NotFoundError, UpcycleError
 from shared_models.records import SceneFeatures, check
 
 Hybrid = Literal["joined", "class_and_box", "exact_boxes"]
@@ -127,7 +128,45 @@ class Upcycling(Recipe):
         self._augment_features = compose_features(config.features, FeatureMap.of(detector.config.voxels), bank)
         self._prepare_labelled = labelled_preparation(setup, config.database_min_points)
         self.known_labels: Mapping[str, Truth] = {}
-        self._learn_from(StoredScenes.open(setup.data, detector.backbone_hash, _store_config(setup, config.store)))
+        self._seen_earlier = SeenScenes()
+        self._learn_from(self._first_scenes())
+
+    def _first_scenes(self) -> StoredScenes:
+        """Those of the store; a run that follows it is given its scenes later (`learn_from`)."""
+        setup = self.setup
+        if setup.run.follow.is_on:
+            return StoredScenes.none()
+        return StoredScenes.open(setup.data, setup.detector.backbone_hash, self.store_config)
+
+    @property
+    def store_config(self) -> StoreConfig:
+        """Which stored scenes may be learned from: those of `data.unlabelled` where a run names one and no vehicle."""
+        return _store_config(self.setup, self.config.store)
+
+    @property
+    def teacher(self) -> AnchorDetector:
+        """The teacher as it is now, in evaluation mode."""
+        return self._teacher.detector
+
+    @property
+    def scenes(self) -> StoredScenes:
+        """The stored scenes that are learned from."""
+        return self._store
+
+    def stored_now(self) -> StoredScenes:
+        """The scenes that are stored now and could be learned from; none where nobody has stored anything yet."""
+        setup = self.setup
+        layer = setup.detector.split_layer
+        try:
+            return StoredScenes.look(setup.data, setup.detector.backbone_hash, self.store_config, layer)
+        except NotFoundError:
+            return StoredScenes.none()
+
+    def learn_from(self, scenes: StoredScenes) -> None:
+        """Go on with these stored scenes; it stays known which were learned from before. Between calls of `batches`."""
+        record_training(self.setup.data, self.store_config, scenes)
+        self._seen_earlier = self._seen_earlier.joined(self._seen_now())
+        self._learn_from(scenes)
 
     def _build_bank(self) -> FeatureBank:
         setup = self.setup
@@ -143,18 +182,25 @@ class Upcycling(Recipe):
 
     def _learn_from(self, store: StoredScenes) -> None:
         """Take the scenes of `store`; none of them is seen yet."""
-        setup, config, frames = self.setup, self.config, self.setup.labelled
+        setup = self.setup
         self._store = store
         self._is_seen = torch.zeros(len(store), dtype=torch.bool)
-        self._streams = TwoStreams(
-            setup,
-            (self._prepare_labelled, len(frames)),
-            (self._prepare_stored, len(store)),
-            config.repeat,
-            config.unlabelled_ratio,
-        )
+        self._opened = self._open_streams() if len(store) else None
         vehicles = [scene.manifest.vehicle_id for scene in store.scenes]
         self._telemetry = PseudoTelemetry(setup.processes, setup.device, setup.run.loop.log_every, vehicles)
+
+    def _open_streams(self) -> TwoStreams:
+        return TwoStreams(
+            self.setup,
+            (self._prepare_labelled, len(self.setup.labelled)),
+            (self._prepare_stored, len(self._store)),
+            self.config.repeat,
+            self.config.unlabelled_ratio,
+        )
+
+    @property
+    def _streams(self) -> TwoStreams:
+        return self._opened or self._open_streams()  # without a scene it says so
 
     @property
     def steps_per_epoch(self) -> int:
@@ -251,17 +297,31 @@ class Upcycling(Recipe):
         return {**self._telemetry.numbers(step), "teacher/gap": self._teacher.gap(self.setup.detector)}
 
     def scenes_seen(self) -> SeenScenes:
-        own = SeenScenes.of(self._store.scenes[number] for number in self._is_seen.nonzero().squeeze(1).tolist())
-        return super().scenes_seen().joined(own)
+        return super().scenes_seen().joined(self._seen_earlier).joined(self._seen_now())
+
+    def _seen_now(self) -> SeenScenes:
+        return SeenScenes.of(self._store.scenes[number] for number in self._is_seen.nonzero().squeeze(1).tolist())
 
     def state(self) -> dict[str, Any]:
+        if self.setup.run.follow.is_on:  # scenes come and go: what was seen is kept by name
+            seen = self._seen_earlier.joined(self._seen_now()).by_vehicle
+            names = [scene.scene_id for scene in self._store.scenes]
+            plain = {tag: sorted(own) for tag, own in seen.items()}
+            return {"teacher": self._teacher.state(), "scene_ids": names, "seen": plain}
         ids = b"".join(bytes.fromhex(scene.scene_id) for scene in self._store.scenes)
         scenes = torch.frombuffer(bytearray(ids), dtype=torch.uint8).view(-1, 32)
         return {"teacher": self._teacher.state(), "scenes": scenes, "is_seen": self._is_seen.clone()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`, with the scenes that the run began with: those that came since are another run's."""
+        """Go on from `state`, with the scenes that the run began with: those that came since are another run's.
+
+        A run that follows its store goes on with those of its round that are still there.
+        """
         self._teacher.load_state(state["teacher"])
+        if self.setup.run.follow.is_on:
+            self._seen_earlier = SeenScenes(by_vehicle={tag: frozenset(ids) for tag, ids in state["seen"].items()})
+            self._learn_from(self.stored_now().still(state["scene_ids"]))
+            return
         self._learn_from(self._store.only([bytes(row.tolist()).hex() for row in state["scenes"]]))
         self._is_seen = state["is_seen"].clone()
 

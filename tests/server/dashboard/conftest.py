@@ -43,7 +43,7 @@ def make_client(detector: Detector) -> Iterator[Callable[[Path], Client]]:
         archive, log = open_archive(folder), open_run_log(folder)
         opened.extend([archive, log])
         viewer = SceneViewer(archive, [SceneDetector(detector, "seeded weights")])
-        sources = Sources(catalogue=archive.catalogue, viewer=viewer, run_log=log, now_ns=lambda: NOW_NS)
+        sources = Sources(catalogue=archive.catalogue, viewer=viewer, run_log=log, data=folder, now_ns=lambda: NOW_NS)
         return Client(make_app(sources, Address()))
 
     yield make

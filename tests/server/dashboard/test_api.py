@@ -32,8 +32,8 @@ def documented() -> dict[str, tuple[str, Any]]:
 
 def sources() -> Sources:
     archive = SceneArchive(catalogue=MemorySceneCatalogue(), store=MemoryPayloadStore())
-    viewer = SceneViewer(archive)
-    return Sources(catalogue=archive.catalogue, viewer=viewer, run_log=MemoryRunLog(), now_ns=lambda: 0)
+    viewer, log = SceneViewer(archive), MemoryRunLog()
+    return Sources(catalogue=archive.catalogue, viewer=viewer, run_log=log, data=Path("none"), now_ns=lambda: 0)
 
 
 def api_routes() -> list[APIRoute]:
@@ -42,7 +42,7 @@ def api_routes() -> list[APIRoute]:
 
 def test_every_path_is_documented() -> None:
     paths = {route.path for route in api_routes()}
-    assert len(paths) == 7
+    assert len(paths) == 8
     assert documented().keys() == paths
 
 

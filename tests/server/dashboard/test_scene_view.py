@@ -12,8 +12,10 @@ import torch
 
 from server.dashboard.detection import SceneDetector
 from server.dashboard.scene_view import KEPT, SceneViewer, describe_cells
+from server.repositories.access_log import Action, local_actor
 from server.repositories.archive import SceneArchive, open_archive, open_run_log
 from server.repositories.memory import MemorySceneCatalogue
+from server.repositories.read_recorder import ReadRecorder
 from server.stores.memory import MemoryPayloadStore
 from shared_models.detector import Detector
 from shared_models.records import EncodedScene, GridFeatures, SceneFeatures, SceneManifest
@@ -96,6 +98,18 @@ def test_only_the_latest_views_are_kept(archive: SceneArchive, monkeypatch: pyte
     assert read == []
     viewer.view(ids[0])
     assert len(read) == 1
+
+
+def test_every_look_at_a_scene_is_logged(tmp_path: Path) -> None:
+    archive = open_archive(tmp_path, is_new_allowed=True)
+    scene_id = store(archive, encode(make_features(BACKBONE), 0))
+    with ReadRecorder(tmp_path, role="dashboard") as recorder:
+        viewer = SceneViewer(archive, recorder=recorder)
+        for _ in range(2):  # the second from memory
+            viewer.view(scene_id)
+    entries = list(archive.catalogue.log.entries(actions={Action.READ}))
+    assert [(entry.actor, entry.subject) for entry in entries] == [(local_actor("dashboard"), scene_id)] * 2
+    archive.close()
 
 
 def test_damaged_payloads_trouble_their_own_page_only(

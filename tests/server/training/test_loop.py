@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from server.repositories.memory_run_log import MemoryRunLog
-from server.training import loop as loop_module
+from server.training import stopping
 from server.training.journal import Journal
 from server.training.processes import Processes
 from server.training.run_folder import RunFolder
@@ -287,5 +287,5 @@ def test_a_thread_that_may_not_set_signal_handlers_can_train(root: Path, tmp_pat
         raise ValueError("signal only works in main thread of the main interpreter")
 
     loop = make_loop(small_run(root, "loop.steps=1"), tmp_path)
-    monkeypatch.setattr(loop_module.signal, "signal", refused)
+    monkeypatch.setattr(stopping.signal, "signal", refused)
     assert loop.run().state == "finished"

@@ -84,6 +84,14 @@ def test_the_affected_checkpoints_are_found(data: Path) -> None:
     assert checkpoints_that_saw(data / "nothing", vehicle=ONE) == []
 
 
+def test_several_vehicles_and_whole_ids(data: Path) -> None:
+    tags = list(SeenScenes.of([*scenes("car-1", 1), *scenes("car-2", 7)]).by_vehicle)
+    whole = [scene.scene_id for scene in (*scenes("car-1", 2), *scenes("car-2", 7))]
+    for asked, counts in (({"vehicles": tags}, [1, 3, 3]), ({"scene_ids": whole}, [2, 2]), ({"vehicles": ["ff"]}, [])):
+        found = checkpoints_that_saw(data, **asked)
+        assert [each.scenes for each in found if each.run_id == "known-1"] == counts
+
+
 @pytest.mark.parametrize("asked", [{}, {"vehicle": "car-1"}, {"scene_ids": ["XY"]}, {"scene_ids": [""]}])
 def test_nonsense_is_refused(data: Path, asked) -> None:
     with pytest.raises(InvalidValueError, match="expected a vehicle's tag or ids of scenes"):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from server.repositories.access_log import Action
 from server.repositories.archive import open_archive
 from server.training.stored_features import StoreConfig, StoredScenes
 from shared_models.errors import ConfigError, InvalidValueError, NotFoundError
@@ -50,6 +51,21 @@ def test_scenes_can_be_chosen(data: Path, tmp_path: Path) -> None:
     assert named(StoredScenes.open(data, HASH, own)) == [("car-2", "000000"), ("car-2", "000001")]
     few = StoredScenes.open(tmp_path, HASH, StoreConfig(codec="float32", scenes=2, folder=str(data)))
     assert named(few) == [("car-1", "000000"), ("car-1", "000001")]
+
+
+def test_who_opens_scenes_for_training_is_logged(data: Path, tmp_path: Path) -> None:
+    def logged() -> list[int]:
+        archive = open_archive(data)
+        try:
+            return [entry.details["scenes"] for entry in archive.catalogue.log.entries(actions={Action.TRAIN})]
+        finally:
+            archive.close()
+
+    before = logged()
+    StoredScenes.open(data, HASH, ALL)
+    StoredScenes.open(tmp_path, OTHER, StoreConfig(codec="float32", folder=str(data)))  # in the log of their own folder
+    StoredScenes.look(data, HASH, ALL)  # nothing is learned from what is only looked for
+    assert logged() == [*before, 6, 1]
 
 
 def test_a_run_goes_on_with_the_scenes_that_it_began_with(data: Path) -> None:
