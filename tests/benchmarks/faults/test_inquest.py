@@ -1,0 +1,59 @@
+"""What counts as sent again, on journals written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.faults.inquest import Repetition, handed_again, received_again
+from benchmarks.faults.journal import Entry
+
+A, B = "a" * 64, "b" * 64
+
+
+def entries(*lines: str) -> list[Entry]:
+    """`time kind words...`"""
+    split = [line.split() for line in lines]
+    return [Entry(at_ns=int(at), kind=kind, words=tuple(words)) for at, kind, *words in split]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        # goes on exactly where it was: nothing again
+        ([f"1 begin {A} 0", f"2 chunk {A} 0 10", f"3 begin {A} 10", f"4 chunk {A} 10 10"], []),
+        # the last chunk was received and not written
+        (
+            [f"1 begin {A} 0", f"2 chunk {A} 0 10", f"3 chunk {A} 10 10", f"4 begin {A} 10"],
+            [Repetition(scene_id=A, chunks=1, is_whole=False)],
+        ),
+        # the other scene's chunks do not count
+        ([f"1 begin {A} 0", f"2 begin {B} 0", f"3 chunk {B} 0 10", f"4 begin {A} 0"], []),
+        # two chunks again, then one of them once more
+        (
+            [
+                f"1 begin {A} 0", f"2 chunk {A} 0 10", f"3 chunk {A} 10 10", f"4 begin {A} 0",
+                f"5 chunk {A} 0 10", f"6 begin {A} 0",
+            ],
+            [Repetition(scene_id=A, chunks=2, is_whole=False), Repetition(scene_id=A, chunks=1, is_whole=False)],
+        ),
+        # all 30 bytes had come
+        (
+            [f"1 begin {A} 0", f"2 chunk {A} 0 20", f"3 chunk {A} 20 10", f"4 begin {A} 0"],
+            [Repetition(scene_id=A, chunks=2, is_whole=True)],
+        ),
+    ],
+)  # fmt: skip
+def test_received_again(lines: list[str], expected: list[Repetition]) -> None:
+    assert received_again(entries(*lines), {A: 30, B: 30}) == expected
+
+
+def test_handed_again_merges_both_journals_by_time() -> None:
+    vehicle = entries(f"1 load {A}", "3 sent 10", "4 sent 10", "5 sent 10", f"7 load {A}", "9 sent 10", f"20 load {A}")
+    server = entries(f"2 begin {A} 0", f"8 begin {A} 10", f"21 begin {A} 20")
+    assert handed_again(server, vehicle) == [2, 0]
+
+
+def test_another_scene_is_counted_for_itself() -> None:
+    vehicle = entries(f"1 load {A}", "3 sent 10", f"4 load {B}", "6 sent 7", f"7 load {A}", f"9 load {B}")
+    server = entries(f"2 begin {A} 0", f"5 begin {B} 0", f"8 begin {A} 0", f"10 begin {B} 7")
+    assert handed_again(server, vehicle) == [1, 0]
