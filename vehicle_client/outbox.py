@@ -10,6 +10,7 @@ first, within a class what was put first (see `Priority`). One process at a time
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ from protos.report import VehicleReport
 from shared_models.errors import IntegrityError, NotFoundError, StorageFullError
 from shared_models.records import EncodedScene, SceneManifest
 from vehicle_client.dead_letters import DeadLetter, DeadLetters
+from vehicle_client.disk_reserve import DiskReserve
 from vehicle_client.durable import make_directory, sync_directory, write_durably
 from vehicle_client.eviction import choose_evictions
 from vehicle_client.outbox_config import OutboxConfig, OutboxCounts
@@ -53,6 +55,7 @@ class Outbox:
         """
         self.directory, self.config = directory, config or OutboxConfig()
         self._payloads = directory / PAYLOADS
+        self._reserve = DiskReserve(directory / "reserve")
         self._lock = threading.RLock()
         self._listeners: list[Callable[[], None]] = []
         with storage_errors(directory):
@@ -60,7 +63,7 @@ class Outbox:
             make_directory(directory / DEAD)
             self._lock_file = lock_directory(directory)
             try:
-                self._database = open_database(directory)
+                self._database = self._reserve.lend_to(lambda: open_database(directory))
             except BaseException:
                 os.close(self._lock_file)
                 raise
@@ -70,6 +73,7 @@ class Outbox:
                 directory / DEAD, self._database, self.config.max_dead_letters, self.config.max_dead_bytes
             )
             self._repair()
+            self._reserve.keep()
         self._pending_bytes = self._number("SELECT COALESCE(SUM(payload_bytes), 0) FROM scenes")
 
     def put(self, scene: EncodedScene, priority: Priority = Priority.ROUTINE) -> bool:
@@ -86,6 +90,8 @@ class Outbox:
         with self._lock, storage_errors(self.directory):
             if self._row(manifest.scene_id) is not None:
                 return False
+            if not self._reserve.keep():  # else the space that a delivery frees is taken before it can be written down
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             evicted = self._make_room(manifest, size, priority)
             if evicted is None:
                 with self._database:
@@ -131,11 +137,10 @@ class Outbox:
             row = self._row(scene_id)
             if row is None:
                 return False
-            with self._database:
-                self._delete((scene_id,))
-                add_to_counter(self._database, "delivered", 1)
+            self._reserve.lend_to(lambda: self._deliver(scene_id))
             self._pending_bytes -= row[1]
             self._unlink((scene_id,))
+            self._reserve.keep()
         return True
 
     def mark_dead(self, scene_id: str, reason: str) -> bool:
@@ -145,13 +150,12 @@ class Outbox:
             row = self._row(scene_id)
             if row is None:
                 return False
-            with self._database:
-                self._delete((scene_id,))
-                add_to_counter(self._database, "dead", 1)
-                dropped = self._dead.insert(scene_id, row[0], reason, path)
-            self._pending_bytes -= row[1]
+            manifest, size = row
+            dropped = self._reserve.lend_to(lambda: self._give_up(scene_id, manifest, reason))
+            self._pending_bytes -= size
             self._dead.take(scene_id, path)
             self._dead.drop(dropped)
+            self._reserve.keep()
         return True
 
     def counts(self) -> OutboxCounts:
@@ -230,6 +234,17 @@ class Outbox:
             raise
         self._pending_bytes += size - sum(evicted.values())
         self._unlink(evicted)
+
+    def _deliver(self, scene_id: str) -> None:
+        with self._database:
+            self._delete((scene_id,))
+            add_to_counter(self._database, "delivered", 1)
+
+    def _give_up(self, scene_id: str, manifest: str, reason: str) -> list[str]:
+        with self._database:
+            self._delete((scene_id,))
+            add_to_counter(self._database, "dead", 1)
+            return self._dead.insert(scene_id, manifest, reason, self._payloads / scene_id)
 
     def _take_back(self, scene_id: str) -> None:
         """Remove the payload of a scene that was not added; what cannot be removed is swept at the next start."""

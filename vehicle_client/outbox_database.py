@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import sqlite3
@@ -11,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared_models.errors import StorageError, StorageFullError
+from vehicle_client.disk_reserve import is_disk_full
 from vehicle_client.priority import Priority
 
 SCHEMA_VERSION = 2
+_JOURNAL_PAGES = 32  # of 4 KiB, before they are taken into the database; SQLite's own default is 1000
 PAYLOADS, DEAD = "payloads", "dead"  # folders of the scenes that wait, and of those that were given up
 
 _TABLES = (
@@ -48,6 +49,7 @@ def open_database(directory: Path) -> sqlite3.Connection:
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL_PAGES}")  # the journal is on the vehicle's disk, too
         version = database.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise StorageError(
@@ -123,10 +125,10 @@ def storage_errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise StorageFullError(f"outbox {directory}: no space left on its disk: free some, then go on") from error
         raise StorageError(f"outbox {directory}: {error}") from error
     except sqlite3.Error as error:
-        if "full" in str(error):
+        if is_disk_full(error):
             raise StorageFullError(f"outbox {directory}: no space left on its disk: free some, then go on") from error
         raise StorageError(f"outbox {directory}: {error}: check the disk and its permissions") from error

@@ -105,6 +105,8 @@ class UploadSession:
             # By end(), unless gRPC has cancelled the call as well, because the vehicle is gone.
             if not self.is_ended or waiting.since_s is None or self._task is None or self._task.uncancel():
                 raise
+        # From here on end() must not cancel this task: it waits for scenes that are being finished, and then answers.
+        waiting.since_s = None
         if self._ended_by is not None:
             await asyncio.gather(*self._finishing)
             raise self._ended_by

@@ -54,8 +54,11 @@ class Stream:
         assert response.WhichOneof("message") == "scene", response
         return response.scene
 
-    def end(self) -> grpc.StatusCode:
+    def half_close(self) -> None:
         self._outgoing.put(None)
+
+    def end(self) -> grpc.StatusCode:
+        self.half_close()
         return self.status()
 
     def status(self) -> grpc.StatusCode:

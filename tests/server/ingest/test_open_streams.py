@@ -94,6 +94,28 @@ def test_a_newer_stream_takes_the_place_of_the_oldest(tmp_path: Path) -> None:
             assert stream.end() == grpc.StatusCode.OK
 
 
+def test_a_stream_that_has_sent_everything_is_answered_though_a_newer_one_takes_its_place(tmp_path: Path) -> None:
+    may_finish, is_finishing = threading.Event(), threading.Event()
+
+    def check(*_: Any) -> None:
+        is_finishing.set()
+        assert may_finish.wait(20)
+
+    config = IngestConfig(limits=LimitsConfig(vehicle_streams=1))
+    with LoopbackServer(tmp_path, check_payload=check, config=config) as server:
+        first, scene = Stream(server), make_scene()
+        first.begin(scene)
+        for chunk in first.chunks(scene):
+            first.send(chunk=chunk)
+        first.send(finish=ingest_pb2.FinishScene(scene_id=bytes.fromhex(scene.manifest.scene_id)))
+        first.half_close()
+        assert is_finishing.wait(20)
+        Stream(server)  # its welcome comes after the older one was told to end
+        may_finish.set()
+        assert first.answer().WhichOneof("answer") == "stored"
+        assert first.status() == grpc.StatusCode.OK
+
+
 def test_no_more_streams_than_the_server_takes(tmp_path: Path) -> None:
     with serving(tmp_path, streams=2) as server:
         streams = [Stream(server, make_identity(f"car-{number}")) for number in range(2)]
