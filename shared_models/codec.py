@@ -53,6 +53,7 @@ class PayloadHeader:
     coordinate_bytes: 1, 2 or 4 bytes for each step between cells.
     header_bytes, frame_bytes: the payload is this header followed by one zstd frame.
     body_bytes: length of the frame's content.
+    guard: what the vehicle did to the features, as `SceneFeatures.guard`; "" nothing.
     """
 
     format_version: int
@@ -68,6 +69,7 @@ class PayloadHeader:
     header_bytes: int
     frame_bytes: int
     body_bytes: int
+    guard: str = ""
 
 
 class Codec(ABC):

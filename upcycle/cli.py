@@ -57,6 +57,11 @@ COMMANDS = {
         help="Score detections against labels by KITTI's rules.",
         extra="server",
     ),
+    "audit": Entry(
+        target="upcycle.audit:app",
+        help="Attack stored features and measure what comes back.",
+        extra="audit",
+    ),
     "data": Entry(
         target="upcycle.data:app",
         help="List, draw, export and measure the frames of any dataset, simulated or real.",

@@ -62,6 +62,7 @@ class PipelineConfig:
             raise ConfigError(f"PipelineConfig.codecs: expected at least one codec, each once, got {self.codecs}")
         for name in self.codecs:
             codecs.build(name)  # an unknown name is refused before the drive
+        guards.build(self.guard)
 
 
 class Pipeline:

@@ -15,16 +15,21 @@ from shared_models.codec import Codec, DecodeLimits, PayloadHeader
 from shared_models.codecs import coordinates, positions
 from shared_models.errors import InvalidValueError, PayloadError, PayloadTooLargeError, VersionError
 from shared_models.records import GridFeatures, SceneFeatures, SetFeatures, check
+from shared_models.records.features import MAX_GUARD_LENGTH
 
 MAGIC = b"UPSF"
 FORMAT_VERSION = 1
 ZSTD_LEVEL = 1  # levels 3 and 6 change real features by -3 to +3 % and take at least twice as long
 MAX_SPLIT_LAYER_BYTES = 800
+MAX_GUARD_BYTES = 4 * MAX_GUARD_LENGTH
+
+MAX_NAME_LENGTH = 200  # characters of the split layer's name
 
 _PREFIX = struct.Struct("<4sHH")
 _FIELDS = struct.Struct("<16s32s3IIIBBHIIQQ")  # follows the prefix
 _CRC = struct.Struct("<I")
 _HAS_KEYPOINTS = 1
+_HAS_GUARD = 2  # the guard's description follows the split layer; without one, bytes are as they were before
 _CODEC_NAME = re.compile(rb"[a-z][a-z0-9_]{0,15}\0*")
 
 
@@ -54,22 +59,23 @@ def _plain(values: Tensor) -> Tensor:
 
 
 def _write_header(features: SceneFeatures, codec: str, width: int, frame_bytes: int, body_bytes: int) -> bytes:
-    layer = features.split_layer.encode()
+    layer, guard = features.split_layer.encode(), features.guard.encode()
     keypoints = features.keypoints
-    size = _PREFIX.size + _FIELDS.size + len(layer) + _CRC.size
+    size = _PREFIX.size + _FIELDS.size + len(layer) + len(guard) + _CRC.size
     head = _PREFIX.pack(MAGIC, FORMAT_VERSION, size) + _FIELDS.pack(
         codec.encode(),
         bytes.fromhex(features.backbone_hash),
         *features.grid.shape,
         *features.grid.features.shape,
-        0 if keypoints is None else _HAS_KEYPOINTS,
+        (0 if keypoints is None else _HAS_KEYPOINTS) | (_HAS_GUARD if guard else 0),
         width,
         len(layer),
         *((0, 0) if keypoints is None else keypoints.features.shape),
         frame_bytes,
         body_bytes,
     )
-    return b"".join((head, layer, _CRC.pack(zlib.crc32(head + layer))))
+    head += layer + guard
+    return head + _CRC.pack(zlib.crc32(head))
 
 
 def read_header(payload: bytes, limits: DecodeLimits) -> PayloadHeader:
@@ -98,7 +104,7 @@ def _checked_size(payload: bytes) -> int:
     if version != FORMAT_VERSION:
         raise VersionError(f"payload: this build reads format version {FORMAT_VERSION}, got version {version}")
     smallest = _PREFIX.size + _FIELDS.size + 1 + _CRC.size
-    largest = min(smallest - 1 + MAX_SPLIT_LAYER_BYTES, len(payload))
+    largest = min(smallest - 1 + MAX_SPLIT_LAYER_BYTES + MAX_GUARD_BYTES, len(payload))
     if not smallest <= size <= largest:
         raise PayloadError(f"payload header: expected a length of {smallest} to {largest} bytes, got {size}")
     return int(size)
@@ -109,36 +115,38 @@ def _parse(payload: bytes, size: int) -> PayloadHeader:
      frame_bytes, body_bytes) = _FIELDS.unpack_from(payload, _PREFIX.size)  # fmt: skip
     if not _CODEC_NAME.fullmatch(name):
         raise PayloadError(f"payload header: codec name {name!r} is not a lower-case name filled up with zeros")
-    layer = payload[_PREFIX.size + _FIELDS.size : size - _CRC.size]
-    if len(layer) != layer_bytes:
-        raise PayloadError(f"payload header: split layer of {layer_bytes} bytes declared, {len(layer)} present")
-    if flags not in (0, _HAS_KEYPOINTS) or (not flags and (keypoints or keypoint_channels)):
+    words = payload[_PREFIX.size + _FIELDS.size : size - _CRC.size]
+    if len(words) < layer_bytes or (len(words) > layer_bytes and not flags & _HAS_GUARD):
+        raise PayloadError(f"payload header: split layer of {layer_bytes} bytes declared, {len(words)} present")
+    has_keypoints = bool(flags & _HAS_KEYPOINTS)
+    if flags & ~(_HAS_KEYPOINTS | _HAS_GUARD) or (not has_keypoints and (keypoints or keypoint_channels)):
         raise PayloadError(f"payload header: flags {flags} with {keypoints} x {keypoint_channels} keypoint features")
     if step not in coordinates.WIDTHS:
         raise PayloadError(f"payload header: expected 1, 2 or 4 bytes a coordinate step, got {step}")
     return PayloadHeader(
         format_version=FORMAT_VERSION,
         codec=name.rstrip(b"\0").decode(),
-        split_layer=_layer_name(layer),
+        split_layer=_name(words[:layer_bytes], "split_layer", MAX_NAME_LENGTH),
         backbone_hash=backbone.hex(),
         grid_shape=(depth, height, width),
         cells=cells,
         channels=channels,
-        keypoints=keypoints if flags else None,
+        keypoints=keypoints if has_keypoints else None,
         keypoint_channels=keypoint_channels,
         coordinate_bytes=step,
         header_bytes=size,
         frame_bytes=frame_bytes,
         body_bytes=body_bytes,
+        guard=_name(words[layer_bytes:], "guard", MAX_GUARD_LENGTH) if flags & _HAS_GUARD else "",
     )
 
 
-def _layer_name(raw: bytes) -> str:
+def _name(raw: bytes, field: str, longest: int) -> str:
     try:
         name = raw.decode()
-        check.name("payload header", "split_layer", name)
+        check.name("payload header", field, name, longest)
     except UnicodeDecodeError as error:
-        raise PayloadError("payload header: the name of the split layer is not UTF-8") from error
+        raise PayloadError(f"payload header: {field} is not UTF-8") from error
     except InvalidValueError as error:
         raise PayloadError(str(error)) from error
     return name
@@ -190,6 +198,7 @@ def read_payload(payload: bytes, header: PayloadHeader, codec: Codec, limits: De
             keypoints=keypoints,
             split_layer=header.split_layer,
             backbone_hash=header.backbone_hash,
+            guard=header.guard,
         )
     except InvalidValueError as error:  # a record refused what the sections gave
         raise PayloadError(f"payload: {error}") from error

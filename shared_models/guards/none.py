@@ -6,15 +6,22 @@ from typing import final
 
 import torch
 
-from shared_models.guard import Guard
+from shared_models.guard import Guard, GuardContext
 from shared_models.records import SceneFeatures
 
 
 @final
 class NoGuard(Guard):
-    """Changes nothing."""
+    """Changes nothing and leaves no mark."""
 
     name = "none"
 
-    def apply(self, features: SceneFeatures, generator: torch.Generator) -> SceneFeatures:
+    def apply(
+        self, features: SceneFeatures, generator: torch.Generator, context: GuardContext | None = None
+    ) -> SceneFeatures:
+        return features
+
+    def _change(
+        self, features: SceneFeatures, generator: torch.Generator, context: GuardContext | None
+    ) -> SceneFeatures:
         return features

@@ -10,6 +10,8 @@ from torch import Tensor
 from shared_models.errors import InvalidValueError
 from shared_models.records import check
 
+MAX_GUARD_LENGTH = 400  # characters
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridFeatures:
@@ -77,15 +79,19 @@ class SceneFeatures:
     keypoints: the set-type features, None for detectors without them.
     split_layer: name of the layer whose output `grid` is, e.g. "conv_out".
     backbone_hash: SHA-256 (hex) over configuration and parameters of everything before the cut.
+    guard: what the vehicle did to the features afterwards, as `shared_models.guard.Guard.described` says it; "" nothing.
     """
 
     grid: GridFeatures
     keypoints: SetFeatures | None = None
     split_layer: str
     backbone_hash: str
+    guard: str = ""
 
     def __post_init__(self) -> None:
         check.name("SceneFeatures", "split_layer", self.split_layer)
+        if self.guard:
+            check.name("SceneFeatures", "guard", self.guard, MAX_GUARD_LENGTH)
         check.sha256_hex("SceneFeatures", "backbone_hash", self.backbone_hash)
 
     def to(self, device: torch.device | str) -> SceneFeatures:

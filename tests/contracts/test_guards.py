@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared_models import codecs, guards
+from shared_models import codecs, detectors, guards
+from shared_models.detector import Detector
+from shared_models.detectors.guard_context import guard_context
 from shared_models.errors import ConfigError, UnknownNameError
 from shared_models.guard import GuardContext, hash_of
 from shared_models.records import Detections, GridFeatures, SceneFeatures, SetFeatures
@@ -85,6 +87,33 @@ def test_the_original_features_stay_as_they_were(name: str) -> None:
     before = codecs.encode(features, "float32")
     apply(name, features)
     assert codecs.encode(features, "float32") == before
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return detectors.build("pv_rcnn", "tiny")
+
+
+@pytest.fixture(scope="module")
+def extracted(detector: Detector) -> SceneFeatures:
+    generator = torch.Generator().manual_seed(0)
+    low, size = torch.tensor([2.0, -8.0, -1.7, 0.0]), torch.tensor([20.0, 16.0, 1.0, 1.0])
+    with torch.inference_mode():
+        return detector.extract(low + size * torch.rand((600, 4), generator=generator))
+
+
+@each_guard
+@pytest.mark.parametrize("is_emptied", [False, True])
+def test_the_server_still_detects_in_guarded_features(
+    name: str, is_emptied: bool, detector: Detector, extracted: SceneFeatures
+) -> None:
+    with torch.inference_mode():
+        context = guard_context(detector, CONTEXT.detections)
+        given = f"crop_corridor,reach_m=0.0+{name}" if is_emptied else name
+        guarded = guards.build(given).apply(extracted, torch.Generator().manual_seed(0), context)
+        assert (len(guarded.grid) == 0) == is_emptied
+        found = detector.detect(codecs.decode(codecs.encode(guarded, "float16")))
+    assert torch.isfinite(found.boxes).all()
 
 
 def test_none_changes_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 import zlib
@@ -82,6 +83,9 @@ def read_plainly(payload: bytes) -> dict[str, Any]:
         "IIBBHIIQQ"
     )
     layer = reader.take(f"{layer_bytes}s").decode()
+    guard_bytes = header_bytes - 4 - reader.at
+    assert (guard_bytes > 0) == bool(flags & 2)
+    guard = reader.take(f"{guard_bytes}s").decode()
     assert reader.take("I") == zlib.crc32(payload[: header_bytes - 4])
     assert (magic, version, reader.at, header_bytes + frame_bytes) == (b"UPSF", 1, header_bytes, len(payload))
     body = PlainReader(zstandard.ZstdDecompressor().decompress(payload[header_bytes:]))
@@ -92,6 +96,8 @@ def read_plainly(payload: bytes) -> dict[str, Any]:
         coords.append((key // (shape[1] * shape[2]), key // shape[2] % shape[1], key % shape[2]))
     name = codec.rstrip(b"\0").decode()
     found = {"codec": name, "split_layer": layer, "backbone_hash": backbone.hex(), "grid_shape": shape}
+    if guard:
+        found["guard"] = guard
     found["coords"] = np.array(coords, np.int32).reshape(-1, 3)
     found["features"] = body.block(name, cells, channels)
     if flags & 1:
@@ -112,6 +118,8 @@ def decode_flat(payload: bytes) -> dict[str, Any]:
         "coords": scene.grid.coords.numpy(),
         "features": scene.grid.features.numpy(),
     }
+    if scene.guard:
+        found["guard"] = scene.guard
     if scene.keypoints is not None:
         found["positions"] = scene.keypoints.positions.numpy()
         found["keypoint_features"] = scene.keypoints.features.numpy()
@@ -207,3 +215,36 @@ def test_errors_say_what_is_wrong() -> None:
     for damaged, error, message in cases:
         with pytest.raises(error, match=message):
             codecs.decode(damaged)
+
+
+def test_the_guard_stands_behind_the_split_layer_and_changes_nothing_else() -> None:
+    plain = golden_scene()
+    guarded = dataclasses.replace(plain, guard="noise,epsilon=2.0+snap – 5 cm")
+    payload, before = codecs.encode(guarded, "int8"), codecs.encode(plain, "int8")
+    assert_same(decode_flat(payload), read_plainly(payload))
+    assert codecs.decode(payload).guard == codecs.read_header(payload).guard == guarded.guard
+    assert codecs.read_header(before).guard == ""
+    added = len(guarded.guard.encode())
+    assert len(payload) == len(before) + added
+    assert payload[104 + 8 : 104 + 8 + added].decode() == guarded.guard  # behind "conv_out"
+    assert payload[-200:] == before[-200:]
+
+
+@pytest.mark.parametrize(
+    ("flags", "guard", "message"),
+    [
+        (1, "noise", "present"),
+        (3, "", "guard"),
+        (7, "noise", "flags 7"),
+        (3, "no/ise", "guard"),
+        (3, "x" * 401, "guard"),
+    ],
+)
+def test_guards_that_are_not_as_declared_are_refused(flags: int, guard: str, message: str) -> None:
+    payload = codecs.encode(dataclasses.replace(golden_scene(), guard="g"), "int8")
+    size = struct.unpack_from("<H", payload, 6)[0]
+    head = bytearray(payload[: size - 5]) + guard.encode()
+    struct.pack_into("<H", head, 6, len(head) + 4)
+    head[76] = flags
+    with pytest.raises(PayloadError, match=message):
+        codecs.decode(bytes(head) + struct.pack("<I", zlib.crc32(head)) + payload[size:])
