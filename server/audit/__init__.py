@@ -1,0 +1,1 @@
+"""What stored features give away: threat models, attacks, measures. Never a verdict of "safe"."""

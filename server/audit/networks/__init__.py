@@ -1,0 +1,1 @@
+"""Networks of the learned attacks, and what their training shares."""

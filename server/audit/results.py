@@ -1,0 +1,77 @@
+"""Finished attacks of an audit on disk, so that an interrupted audit goes on with the next one.
+
+DATA/audits/AUDIT_ID/config.json           complete effective configuration
+DATA/audits/AUDIT_ID/KEY.json              numbers of one finished attack
+DATA/audits/AUDIT_ID/KEY.npz               some of its reconstructions beside their truth, for pictures
+DATA/audits/AUDIT_ID/work/KEY/             what a long preparation goes on from
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.training.atomic_files import write_whole
+from shared_models.errors import StorageError
+
+
+class AuditFolder:
+    """The files of one audit. Each is there whole or not at all."""
+
+    def __init__(self, data: Path, audit_id: str) -> None:
+        self.path = data / "audits" / audit_id
+        self.audit_id = audit_id
+
+    def keep_config(self, config: Mapping[str, Any]) -> None:
+        """Write the effective configuration.
+
+        Raises:
+            StorageFullError, StorageError: it cannot be written.
+        """
+        write_whole(self.path / "config.json", (json.dumps(config, indent=1, sort_keys=True) + "\n").encode())
+
+    def work(self, title: str) -> Path:
+        """Folder of an attack's own, made where it is missing."""
+        folder = self.path / "work" / file_stem(title)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finished(self, title: str) -> dict[str, Any] | None:
+        """The numbers of an attack that finished before, None where it did not.
+
+        Raises:
+            StorageError: the file is damaged.
+        """
+        path = self.path / f"{file_stem(title)}.json"
+        if not path.exists():
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{path}: cannot be read ({error}); delete it, and the attack is made anew") from error
+        if not isinstance(found, dict):
+            raise StorageError(f"{path}: expected a table; delete it, and the attack is made anew")
+        return found
+
+    def keep(self, title: str, numbers: Mapping[str, Any], clouds: Mapping[str, NDArray[np.float32]]) -> None:
+        """Write the numbers and clouds of a finished attack; the numbers last, because they say that it is finished.
+
+        Raises:
+            StorageFullError, StorageError: they cannot be written.
+        """
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **dict(clouds))  # type: ignore[arg-type]
+        write_whole(self.path / f"{file_stem(title)}.npz", buffer.getvalue())
+        write_whole(self.path / f"{file_stem(title)}.json", (json.dumps(numbers, indent=1) + "\n").encode())
+
+
+def file_stem(title: str) -> str:
+    """A file name for an attack's title."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", title)[:80]
