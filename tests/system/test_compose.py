@@ -86,7 +86,7 @@ def running_server(compose: dict[str, Any], data: Path) -> Iterator[str]:
             assert process.wait(timeout=TIMEOUT_S) == 0, log.read_text()
 
 
-@pytest.mark.parametrize("service", ["vehicle", "vehicle-kitti"])
+@pytest.mark.parametrize("service", ["vehicle", pytest.param("vehicle-kitti", marks=pytest.mark.slow)])
 def test_services_run_as_written_and_nothing_is_lost(service: str, compose, make_kitti, tmp_path: Path):
     frames = 3
     root, data = make_kitti(training=2, testing=1), tmp_path / "data"

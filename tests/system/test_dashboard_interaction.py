@@ -110,7 +110,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     archive, log = open_archive(folder), open_run_log(folder)
     viewer = SceneViewer(archive, [SceneDetector(detector, "seeded weights")])
     place = Address(port=0)
-    app = make_app(Sources(catalogue=archive.catalogue, viewer=viewer, run_log=log, now_ns=lambda: NOW_NS), place)
+    sources = Sources(catalogue=archive.catalogue, viewer=viewer, run_log=log, data=folder, now_ns=lambda: NOW_NS)
+    app = make_app(sources, place)
     _add_persons(app, archive)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
     with place.listen() as listening:

@@ -33,10 +33,10 @@ def frames(thing: Any, frame_of: Any) -> MakeFrames:
 
 def test_one_car_a_frame_is_a_coin(frames: MakeFrames) -> None:
     # Without false alarms all-point AP is the share of cars found: 5 of 10, so the draws are binomial(10, 0.5) / 10.
-    interval = bootstrap(frames([True, False] * 5), RULES, BootstrapConfig(rounds=2000))[NAME]
+    interval = bootstrap(frames([True, False] * 5), RULES, BootstrapConfig(rounds=400))[NAME]
     assert interval.value == pytest.approx(50.0)
     assert (interval.low, interval.high) == (pytest.approx(20.0), pytest.approx(80.0))  # 2.5 % and 97.5 % quantiles
-    assert interval.rounds == 2000
+    assert interval.rounds == 400
 
 
 def test_everything_found_leaves_no_doubt(frames: MakeFrames) -> None:
@@ -47,7 +47,7 @@ def test_everything_found_leaves_no_doubt(frames: MakeFrames) -> None:
 def test_difference_is_paired(frames: MakeFrames) -> None:
     # The later detector finds what the earlier one found and one car more: on any draw it is never worse.
     before, after = frames([True, False, False, True]), frames([True, True, False, True])
-    interval = bootstrap_difference(before, after, RULES, BootstrapConfig(rounds=500))[NAME]
+    interval = bootstrap_difference(before, after, RULES, BootstrapConfig(rounds=150))[NAME]
     assert interval.value == pytest.approx(25.0)
     assert interval.low == 0.0
     assert 50.0 <= interval.high <= 75.0
@@ -60,7 +60,7 @@ def test_other_frames_are_refused(frames: MakeFrames) -> None:
 
 def test_seed_decides_everything(frames: MakeFrames) -> None:
     few = frames([True, False, True, False, True])
-    first, again, other = (bootstrap(few, RULES, BootstrapConfig(rounds=30, seed=seed))[NAME] for seed in (1, 1, 2))
+    first, again, other = (bootstrap(few, RULES, BootstrapConfig(rounds=20, seed=seed))[NAME] for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
