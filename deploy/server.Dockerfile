@@ -12,7 +12,7 @@ COPY upcycle upcycle
 # Where packages come from, if not from pip's default; known to the build only, not to what runs later.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-RUN PIP_CONSTRAINT=constraints.txt pip install '.[server]' \
+RUN PIP_CONSTRAINT=constraints.txt pip install '.[server,scale]' \
     && useradd --system --uid 10001 --create-home upcycle \
     && install -d -o upcycle -g upcycle /var/lib/upcycle
 

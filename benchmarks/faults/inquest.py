@@ -135,6 +135,7 @@ def _count_repetitions(
         sizes[manifest.scene_id] = manifest.payload_bytes
     received = received_again(server, sizes)
     verdict.whole_again = sum(each.is_whole for each in received)
+    _complain(verdict, "scenes sent again that had come in full", (each.scene_id for each in received if each.is_whole))
     verdict.received_again = _histogram(each.chunks for each in received if not each.is_whole)
     verdict.received_chunks = sum(entry.kind == "chunk" for entry in server)
     verdict.sent_chunks = sum(entry.kind == "sent" for entry in vehicle)

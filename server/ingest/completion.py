@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from server.ingest.group_commit import GroupCommit
 from server.ingest.header import PayloadCheck
 from server.ingest.placing import Placing
 from server.ingest.quotas import VehicleQuotas
 from server.repositories.pseudonym import Pseudonyms
 from server.repositories.repository import SceneCatalogue, StoredScene
 from server.stores.store import PartialPayload, PayloadStore
-from shared_models.errors import IntegrityError, ProtocolError, SenderError
+from shared_models.errors import IntegrityError, NotFoundError, ProtocolError, SenderError, StorageError
 from shared_models.records import SceneManifest
 
 
@@ -27,12 +28,17 @@ class Completion:
         pseudonyms: Pseudonyms | None,
         clock_ns: Callable[[], int],
     ) -> None:
-        self._catalogue, self._check_payload, self._quotas = catalogue, check_payload, quotas
+        self._store, self._catalogue = store, catalogue
+        self._rows, self._check_payload, self._quotas = GroupCommit(catalogue), check_payload, quotas
         self._pseudonyms, self._clock_ns = pseudonyms, clock_ns
         self.placing = Placing(store, catalogue)
 
-    def complete(self, manifest: SceneManifest, partial: PartialPayload) -> StoredScene:
+    def complete(
+        self, scene_id: str, manifest: SceneManifest, partial: PartialPayload, rest: bytes = b""
+    ) -> StoredScene:
         """Make the scene durable; `partial` is closed afterwards, whatever comes of it.
+
+        rest: what has come and is not written yet.
 
         Raises:
             ProtocolError: incomplete (what came is kept).
@@ -40,38 +46,56 @@ class Completion:
             StorageError, StorageFullError: it cannot be made durable.
         """
         try:
-            return self._complete(manifest, partial)
+            return self._complete(scene_id, manifest, partial, rest)
         finally:
             partial.close()
 
-    def _complete(self, manifest: SceneManifest, partial: PartialPayload) -> StoredScene:
+    def left_by_a_crash(self, manifest: SceneManifest) -> bytes:
+        """The scene's payload where a server was killed after it had placed it and before it had added the row; or b"".
+
+        So nothing is sent again that is here already. Of payloads that a scene has nothing is told.
+        """
+        sha256 = manifest.payload_sha256
+        if not self._store.has(sha256) or self._catalogue.has_payload(sha256):
+            return b""
+        try:
+            payload = self._store.read(sha256)
+        except (NotFoundError, StorageError):
+            return b""  # damaged or gone meanwhile: it comes again
+        return payload if len(payload) == manifest.payload_bytes else b""
+
+    def _complete(self, scene_id: str, manifest: SceneManifest, partial: PartialPayload, rest: bytes) -> StoredScene:
+        if rest:
+            partial.append(rest)
         if partial.size != manifest.payload_bytes:
             raise ProtocolError(
                 f"frame {manifest.frame_id}: finished after {partial.size} of {manifest.payload_bytes} bytes; "
                 "begin it again and go on there"
             )
         try:
-            self._check_content(manifest, partial)
+            self._check_content(manifest, partial, rest)
         except SenderError:
             partial.discard()
             raise
         with self.placing.of(manifest.payload_sha256):
             partial.commit()
-            stored = self._add_row(manifest)
+            stored = self._add_row(scene_id, manifest)
         self._quotas.add(manifest.vehicle_id, manifest.payload_bytes)
         return stored
 
-    def _add_row(self, manifest: SceneManifest) -> StoredScene:
+    def _add_row(self, scene_id: str, manifest: SceneManifest) -> StoredScene:
         now_ns = self._clock_ns()
         if self._pseudonyms is None:
-            return self._catalogue.add(manifest, now_ns)
+            return self._rows.add(StoredScene(manifest=manifest, stored_at_ns=now_ns, scene_id=scene_id))
         stored_name = self._pseudonyms.stored_name(manifest.vehicle_id, now_ns)
-        return self._catalogue.add(replace(manifest, vehicle_id=stored_name), now_ns, manifest.scene_id)
+        named = replace(manifest, vehicle_id=stored_name)
+        return self._rows.add(StoredScene(manifest=named, stored_at_ns=now_ns, scene_id=scene_id))
 
-    def _check_content(self, manifest: SceneManifest, partial: PartialPayload) -> None:
+    def _check_content(self, manifest: SceneManifest, partial: PartialPayload, rest: bytes) -> None:
         if partial.sha256 != manifest.payload_sha256:
             raise IntegrityError(
                 f"frame {manifest.frame_id}: SHA-256 {manifest.payload_sha256[:12]} declared, {partial.sha256[:12]} "
                 "received; send it again from the start"
             )
-        self._check_payload(manifest, partial.read())
+        # A payload that came in one chunk is at hand, others are read.
+        self._check_payload(manifest, rest if len(rest) == manifest.payload_bytes else partial.read())

@@ -16,7 +16,9 @@ class IngestConfig:
 
     credit_bytes: payload bytes a vehicle may send ahead of the server's disk, per stream; 0: no such limit.
     disk_threads: threads for blocking file and database work.
-    finishing_at_once: scenes whose payload is checked in memory at the same time.
+    finishing_at_once: scenes that are checked and made durable at the same time, each in a thread of its own, for they
+        share the disk's syncs; each has its payload in memory for a moment, and takes up to two connections of
+        `PostgresConfig.pool` where the catalogue is in PostgreSQL.
     hello_timeout_s: seconds that a new stream may take to say hello.
     partial_expiry_s: seconds without a new chunk after which half-sent payloads are dropped.
     partial_check_s: seconds between two searches for half-sent payloads to drop.
@@ -30,7 +32,7 @@ class IngestConfig:
 
     credit_bytes: int = 8 << 20
     disk_threads: int = 4
-    finishing_at_once: int = 4
+    finishing_at_once: int = 8
     hello_timeout_s: float = 30.0
     partial_expiry_s: float = 86_400.0
     partial_check_s: float = 60.0

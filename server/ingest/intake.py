@@ -27,7 +27,7 @@ from server.ingest.refusals import stopping
 from server.ingest.reports import VehicleReports
 from server.ingest.watchdog import Watchdog
 from server.repositories.pseudonym import Pseudonyms, vehicle_tag
-from server.repositories.repository import SceneCatalogue, StoredScene, refused_again
+from server.repositories.repository import SceneCatalogue, StoredScene
 from server.stores.store import PayloadStore
 from shared_models.errors import ProtocolError, UpcycleError
 from shared_models.records import SceneManifest
@@ -62,7 +62,8 @@ class Intake:
         self._store, self._catalogue = store, catalogue
         self._clock_ns = clock_ns
         self._threads = ThreadPoolExecutor(self.config.disk_threads, thread_name_prefix="ingest-disk")
-        self._finishing = asyncio.Semaphore(self.config.finishing_at_once)
+        # Of their own: they wait for disk syncs, which chunks of other scenes should not have to wait for.
+        self._finishers = ThreadPoolExecutor(self.config.finishing_at_once, thread_name_prefix="ingest-finish")
         self._open: dict[str, OpenScene] = {}
         self.calls = CallLog(catalogue.log, self.in_thread, self.tag, clock_ns)
         self._bounds = PartialBounds(store, self.config, clock_ns)
@@ -91,7 +92,7 @@ class Intake:
         if self._is_stopping:
             raise stopping()
         self.watchdog.check_space()
-        scene = OpenScene(manifest, self._clock_s())
+        scene = OpenScene(manifest, self._clock_s(), self.in_thread)
         previous = self._open.get(scene.scene_id)
         to_drop, is_sweep_due = self._admit(scene, previous)
         self._open[scene.scene_id] = scene
@@ -105,7 +106,7 @@ class Intake:
                     await self.sweep()
                 stored = await self.in_thread(lambda: self._look_or_open(scene, to_drop))
         except BaseException:
-            await self._close_partial(scene)
+            await scene.close()
             self._forget(scene)
             raise
         spared = manifest.payload_bytes if stored is not None else scene.held().size
@@ -123,18 +124,7 @@ class Intake:
             StorageError, StorageFullError: it cannot be written.
         """
         async with scene.lock:
-            partial = scene.held()
-            if offset != partial.size:
-                raise ProtocolError(f"chunk at {offset}: expected the one at {partial.size}; begin the scene again")
-            if offset + len(data) > scene.manifest.payload_bytes:
-                raise ProtocolError(
-                    f"chunk at {offset}: ends at {offset + len(data)}, the manifest says {scene.manifest.payload_bytes}"
-                )
-            try:
-                await self.in_thread(lambda: partial.append(data))
-            except UpcycleError:
-                await self._close_partial(scene, is_kept=False)  # the store has dropped it
-                raise
+            await scene.add(offset, data)
         self.metrics.chunk_bytes.inc(len(data))
 
     async def finish(self, scene: OpenScene) -> StoredScene:
@@ -146,10 +136,11 @@ class Intake:
             StorageError, StorageFullError: it cannot be made durable.
         """
         asked_s = self._clock_s()
-        async with self._finishing, scene.lock:
+        async with scene.lock:
             try:
-                partial, scene.partial = scene.held(), None
-                stored = await self.in_thread(lambda: self._completion.complete(scene.manifest, partial))
+                partial, rest = scene.take()
+                given = scene.scene_id, scene.manifest, partial, rest
+                stored = await self.in_thread(functools.partial(self._completion.complete, *given), self._finishers)
             except ProtocolError:
                 scene.held_bytes = partial.size
                 raise
@@ -220,13 +211,14 @@ class Intake:
         while True:
             try:
                 await self.sweep()
+                await self.in_thread(self._completion.placing.remove_left)
             except UpcycleError as error:
                 logger.warning("half-sent payloads cannot be dropped: %s", error)
             await sleep(self.config.partial_check_s)
 
-    async def in_thread(self, work: Callable[[], _T]) -> _T:
+    async def in_thread(self, work: Callable[[], _T], threads: ThreadPoolExecutor | None = None) -> _T:
         """Run blocking `work` off the event loop; when cancelled, only after `work` has ended."""
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        future = asyncio.get_running_loop().run_in_executor(threads or self._threads, work)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -235,6 +227,7 @@ class Intake:
 
     def close(self) -> None:
         """Wait for work in threads and end them."""
+        self._finishers.shutdown(wait=True)
         self._threads.shutdown(wait=True)
 
     def _admit(self, scene: OpenScene, previous: OpenScene | None) -> tuple[list[str], bool]:
@@ -247,11 +240,9 @@ class Intake:
         return to_drop, self._bounds.admit(manifest, counts.open_scenes, counts.open_bytes)
 
     def _look_or_open(self, scene: OpenScene, to_drop: list[str]) -> StoredScene | None:
-        stored = self._catalogue.find([scene.scene_id]).get(scene.scene_id)
+        stored = self._catalogue.known(scene.scene_id)
         if stored is not None:
             return stored
-        if self._catalogue.is_refused(scene.scene_id):
-            raise refused_again(scene.scene_id)
         vehicle_id = scene.manifest.vehicle_id
         self._quotas.check(vehicle_id, self._half_sent.opening_bytes(vehicle_id))
         for scene_id in to_drop:
@@ -260,6 +251,8 @@ class Intake:
         if scene.partial.size > scene.manifest.payload_bytes:
             scene.partial.discard()
             scene.partial = self._store.open_partial(scene.scene_id)
+        if not scene.partial.size and (left := self._completion.left_by_a_crash(scene.manifest)):
+            scene.partial.append(left)
         return None
 
     def _forget(self, scene: OpenScene) -> None:
@@ -274,13 +267,7 @@ class Intake:
 
     async def _let_go(self, scene: OpenScene) -> None:
         async with scene.lock:
-            await self._close_partial(scene)
-
-    async def _close_partial(self, scene: OpenScene, is_kept: bool = True) -> None:
-        partial, scene.partial = scene.partial, None
-        if partial is not None:
-            scene.held_bytes = partial.size if is_kept else 0
-            await self.in_thread(partial.close)
+            await scene.close()
 
     def _export(self) -> None:
         metrics, counts, reports = self.metrics, self._half_sent, self.reports

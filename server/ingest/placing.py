@@ -14,6 +14,8 @@ from shared_models.errors import UpcycleError
 
 logger = logging.getLogger(__name__)
 
+_MOST_LEFT = 10_000  # payloads to come back to; beyond that they stay
+
 
 class Placing:
     """Guards payloads between commit and row; several scenes may have the same payload at the same time."""
@@ -21,6 +23,7 @@ class Placing:
     def __init__(self, store: PayloadStore, catalogue: SceneCatalogue) -> None:
         self._store, self._catalogue = store, catalogue
         self._users: Counter[str] = Counter()
+        self._left: dict[str, None] = {}  # payloads that nobody knows to be needed, oldest first
         self._lock = threading.Lock()
 
     @contextmanager
@@ -41,11 +44,32 @@ class Placing:
                     if has_failed:
                         self._remove_unless_referred_to(payload_sha256)
 
-    def _remove_unless_referred_to(self, payload_sha256: str) -> None:
+    def remove_left(self) -> int:
+        """Come back to payloads of which the database could not say whether a scene has them; returns how many went.
+
+        Of this process only: what one leaves that is killed meanwhile gets its row when the vehicle sends it again.
+        """
+        removed = 0
+        for payload_sha256 in tuple(self._left):
+            with self._lock:
+                if payload_sha256 in self._users:
+                    continue  # whoever places it again decides
+                removed += self._remove_unless_referred_to(payload_sha256)
+                if payload_sha256 in self._left:
+                    break  # the database is still away
+        return removed
+
+    def _remove_unless_referred_to(self, payload_sha256: str) -> bool:
+        self._left.pop(payload_sha256, None)
         try:
             # The row may be there although the database reported a failure.
             with self._store.hold(payload_sha256, is_alone=True):
-                if not self._catalogue.has_payload(payload_sha256):
+                is_needed = self._catalogue.has_payload(payload_sha256)
+                if not is_needed:
                     self._store.remove(payload_sha256)
+                return not is_needed
         except UpcycleError as error:
             logger.warning("payload kept, for nobody knows whether a scene has it: %s", error)
+            if len(self._left) < _MOST_LEFT:
+                self._left[payload_sha256] = None
+            return False

@@ -157,7 +157,7 @@ class UploadSession:
         return await self._intake.begin(manifest)
 
     async def _chunk(self, message: pb.Chunk) -> None:
-        scene = self._scene(message.scene_id)
+        scene, size = self._scene(message.scene_id), len(message.data)  # each time that it is asked for, it is copied
         if scene is not None:
             try:
                 data = convert.chunk_data(message, self._terms.policy.limits.max_chunk_bytes)
@@ -166,8 +166,8 @@ class UploadSession:
                 await self._intake.release(scene)
                 # The scene itself may be sound: begun again, it goes on at the last good byte.
                 await self._refuse(scene.scene_id, error, may_retry=True)
-        self._waiting.received_bytes += len(message.data)
-        await self._grant(len(message.data))
+        self._waiting.received_bytes += size
+        await self._grant(size)
 
     def _finish(self, message: pb.FinishScene) -> None:
         scene = self._scene(message.scene_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -115,6 +115,16 @@ class SceneCatalogue(ABC):
             PermissionDeniedError: it was deleted, and is not to be taken again.
         """
 
+    def add_many(self, new: Sequence[StoredScene]) -> list[StoredScene | PermissionDeniedError]:
+        """Remember scenes from vehicles durably, in this order; what `add` returns or raises for each.
+
+        Overridden where all together cost less than one by one. Then they are added all or none.
+
+        Raises:
+            StorageFullError, StorageError: as in `add`; some of them may have been added.
+        """
+        return [self._added(each) for each in new]
+
     @abstractmethod
     def remove(self, scene_ids: Iterable[str], removal: Removal | None = None) -> list[StoredScene]:
         """Forget scenes durably, all of them or none; returns those that were there, in the order they came.
@@ -134,6 +144,17 @@ class SceneCatalogue(ABC):
     @abstractmethod
     def is_refused(self, scene_id: str) -> bool:
         """Whether a scene was deleted and is not to be taken again."""
+
+    def known(self, scene_id: str) -> StoredScene | None:
+        """The scene, if it is stored.
+
+        Raises:
+            PermissionDeniedError: it was deleted, and is not to be taken again.
+        """
+        stored = self.find([scene_id]).get(scene_id)
+        if stored is None and self.is_refused(scene_id):
+            raise refused_again(scene_id)
+        return stored
 
     @abstractmethod
     def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
@@ -170,6 +191,12 @@ class SceneCatalogue(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the database."""
+
+    def _added(self, new: StoredScene) -> StoredScene | PermissionDeniedError:
+        try:
+            return self.add(new.manifest, new.stored_at_ns, new.scene_id)
+        except PermissionDeniedError as error:
+            return error
 
     def get(self, prefix: str) -> StoredScene:
         """The scene whose id is or begins with `prefix`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -13,7 +13,12 @@ from server.repositories.tables import access_log, access_log_head
 from shared_models.errors import StorageError
 
 _PAGE = 2000
-_COLUMNS = [access_log.c[each.name] for each in fields(Entry)]
+_FIELDS = tuple(each.name for each in fields(Entry))
+_COLUMNS = [access_log.c[name] for name in _FIELDS]
+# Made once, because a statement costs more to build than to execute.
+_INSERT = insert(access_log)
+_HEAD = select(access_log_head.c.sequence, access_log_head.c.sha256)
+_MOVE_HEAD = update(access_log_head)
 
 
 class SqlAccessLog(AccessLog):
@@ -45,18 +50,19 @@ class SqlAccessLog(AccessLog):
 
 def append_within(connection: Connection, events: Sequence[Event]) -> Head:
     """Add entries in a transaction that was begun with `is_writing`: no other one can come in between."""
-    entries = chained(_head(connection), events)
+    head = _head(connection)
+    entries = chained(head, events)
     if not entries:
-        return _head(connection)
-    connection.execute(insert(access_log), [asdict(entry) for entry in entries])
+        return head
+    connection.execute(_INSERT, [{name: getattr(entry, name) for name in _FIELDS} for entry in entries])
     head = Head(sequence=entries[-1].sequence, sha256=entries[-1].sha256)
-    connection.execute(update(access_log_head).values(sequence=head.sequence, sha256=head.sha256))
+    connection.execute(_MOVE_HEAD, {"sequence": head.sequence, "sha256": head.sha256})
     return head
 
 
 def _head(connection: Connection) -> Head:
     # Kept beside the entries: where the last of them are taken away, the next one shows that some are missing.
-    row = connection.execute(select(access_log_head.c.sequence, access_log_head.c.sha256)).one_or_none()
+    row = connection.execute(_HEAD).one_or_none()
     if row is None:
         raise StorageError("the log of access has lost its end (table access_log_head): restore it from a backup")
     return Head(sequence=row.sequence, sha256=row.sha256)

@@ -7,7 +7,20 @@ from dataclasses import fields
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, insert, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    union_all,
+)
 
 from server.repositories.database import Database
 from server.repositories.removal import Removal
@@ -23,10 +36,24 @@ from server.repositories.repository import (
 from server.repositories.scene_events import removal_events, upload_event
 from server.repositories.sql_access_log import SqlAccessLog, append_within
 from server.repositories.tables import agreements, payloads_to_remove, refused_scenes, scenes
+from shared_models.errors import PermissionDeniedError
 from shared_models.records import SceneManifest
 
 _PAGE = 500
 _MANIFEST_COLUMNS = [scenes.c[each.name] for each in fields(SceneManifest)]
+_MANIFEST_FIELDS = tuple(each.name for each in fields(SceneManifest))
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+# Made once, because a statement costs more to build than to execute.
+_BY_IDS = select(scenes.c.sequence, scenes.c.scene_id, scenes.c.stored_at_ns, *_MANIFEST_COLUMNS).where(
+    scenes.c.scene_id.in_(_IDS)
+)
+# One statement for the two, of which most often neither has a row.
+_STORED, _REFUSED = "stored", "refused"
+_STATES = union_all(
+    select(scenes.c.scene_id, literal_column(f"'{_STORED}'").label("state")).where(scenes.c.scene_id.in_(_IDS)),
+    select(refused_scenes.c.scene_id, literal_column(f"'{_REFUSED}'")).where(refused_scenes.c.scene_id.in_(_IDS)),
+)
+_INSERT = insert(scenes)
 
 
 class SqlSceneCatalogue(SceneCatalogue):
@@ -40,17 +67,17 @@ class SqlSceneCatalogue(SceneCatalogue):
         self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None, actor: str | None = None
     ) -> StoredScene:
         made = StoredScene(manifest=manifest, stored_at_ns=stored_at_ns, scene_id=scene_id or manifest.scene_id)
-        row = {each.name: getattr(manifest, each.name) for each in fields(manifest)}
-        row |= {"scene_id": made.scene_id, "stored_at_ns": stored_at_ns}
         with self.database.transaction(is_writing=True) as connection:
-            known = connection.execute(_select().where(scenes.c.scene_id == made.scene_id)).one_or_none()
-            if known is not None:
-                return _stored_scene(known)
-            if _is_refused(connection, made.scene_id):
-                raise refused_again(made.scene_id)
-            connection.execute(insert(scenes).values(row))
-            append_within(connection, [upload_event(made, actor)])
-        return made
+            (added,) = _add(connection, [made], actor)
+        if isinstance(added, PermissionDeniedError):
+            raise added
+        return added
+
+    def add_many(self, new: Sequence[StoredScene]) -> list[StoredScene | PermissionDeniedError]:
+        with self.database.transaction(is_writing=True) as connection:
+            size = _PAGE // 2  # each id is given twice, and old SQLite takes 999 values
+            pages = (new[start : start + size] for start in range(0, len(new), size))
+            return [each for page in pages for each in _add(connection, page, None)]
 
     def remove(self, scene_ids: Iterable[str], removal: Removal | None = None) -> list[StoredScene]:
         wanted, rows, removal = iter(scene_ids), list[Row[Any]](), removal or Removal()
@@ -78,14 +105,22 @@ class SqlSceneCatalogue(SceneCatalogue):
 
     def is_refused(self, scene_id: str) -> bool:
         with self.database.transaction() as connection:
-            return _is_refused(connection, scene_id)
+            return _REFUSED in _states(connection, [scene_id]).get(scene_id, ())
+
+    def known(self, scene_id: str) -> StoredScene | None:
+        with self.database.transaction() as connection:
+            states = _states(connection, [scene_id]).get(scene_id, ())
+            found = _find(connection, [scene_id]) if _STORED in states else {}
+        if states and not found:
+            raise refused_again(scene_id)
+        return found.get(scene_id)
 
     def find(self, scene_ids: Iterable[str]) -> dict[str, StoredScene]:
         found: dict[str, StoredScene] = {}
         wanted = iter(scene_ids)
         while page := list(islice(wanted, _PAGE)):
-            rows = self._rows(_select().where(scenes.c.scene_id.in_(page)))
-            found.update((row.scene_id, _stored_scene(row)) for row in rows)
+            with self.database.transaction() as connection:
+                found |= _find(connection, page)
         return found
 
     def starting_with(self, prefix: str, limit: int) -> list[StoredScene]:
@@ -171,9 +206,38 @@ def _remember_payloads(connection: Connection, payload_sha256s: Collection[str])
             connection.execute(insert(payloads_to_remove), new)
 
 
-def _is_refused(connection: Connection, scene_id: str) -> bool:
-    query = select(refused_scenes.c.scene_id).where(refused_scenes.c.scene_id == scene_id)
-    return connection.execute(query).one_or_none() is not None
+def _add(
+    connection: Connection, new: Sequence[StoredScene], actor: str | None
+) -> list[StoredScene | PermissionDeniedError]:
+    ids = [scene.scene_id for scene in new]
+    states = _states(connection, ids)
+    found = _find(connection, [scene_id for scene_id, state in states.items() if _STORED in state]) if states else {}
+    added: dict[str, StoredScene] = {}
+    for scene in new:
+        if scene.scene_id not in states:
+            added.setdefault(scene.scene_id, scene)
+    if added:
+        connection.execute(_INSERT, [_row(scene) for scene in added.values()])
+        append_within(connection, [upload_event(scene, actor) for scene in added.values()])
+    found |= added
+    return [found.get(scene_id) or refused_again(scene_id) for scene_id in ids]
+
+
+def _states(connection: Connection, scene_ids: Sequence[str]) -> dict[str, set[str]]:
+    """Which of the scenes are stored, or are not to be taken again; the others are left out."""
+    states: dict[str, set[str]] = {}
+    for scene_id, state in connection.execute(_STATES, {"ids": scene_ids}):
+        states.setdefault(scene_id, set()).add(state)
+    return states
+
+
+def _find(connection: Connection, scene_ids: Sequence[str]) -> dict[str, StoredScene]:
+    return {row.scene_id: _stored_scene(row) for row in connection.execute(_BY_IDS, {"ids": scene_ids})}
+
+
+def _row(scene: StoredScene) -> dict[str, object]:
+    row: dict[str, object] = {name: getattr(scene.manifest, name) for name in _MANIFEST_FIELDS}
+    return row | {"scene_id": scene.scene_id, "stored_at_ns": scene.stored_at_ns}
 
 
 def _select() -> Select[Any]:
@@ -181,5 +245,5 @@ def _select() -> Select[Any]:
 
 
 def _stored_scene(row: Row[Any]) -> StoredScene:
-    manifest = SceneManifest(**{column.name: getattr(row, column.name) for column in _MANIFEST_COLUMNS})
+    manifest = SceneManifest(**{name: getattr(row, name) for name in _MANIFEST_FIELDS})
     return StoredScene(manifest=manifest, stored_at_ns=row.stored_at_ns, scene_id=row.scene_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,9 +33,11 @@ class SqliteFile(Database):
         Raises:
             StorageError: the file cannot be used, is no such database, or was written by another version.
         """
-        self.name = str(path)
+        self.name, self._busy_timeout_s, self._writing = str(path), busy_timeout_s, threading.Lock()
         make = _make_reader if is_read_only else _make_synced_writer if is_every_commit_synced else _make_writer
         self.engine = make(path, busy_timeout_s)
+        # A writer waits for others at the start: SQLite lets no reader become one once the file has changed.
+        self._writer = self.engine.execution_options(is_writing=True)
         with self.transaction(is_writing=not is_read_only) as connection:
             (check_current if is_read_only else upgrade)(connection, self.name)
 
@@ -42,11 +45,13 @@ class SqliteFile(Database):
     def transaction(
         self, *let_through: type[database_errors.SQLAlchemyError], is_writing: bool = False
     ) -> Iterator[Connection]:
-        # A writer waits for others at the start: SQLite lets no reader become one once the file has changed.
-        engine = self.engine.execution_options(is_writing=True) if is_writing else self.engine
         try:
-            with engine.begin() as connection:
-                yield connection
+            if is_writing:
+                with self._alone(), self._writer.begin() as connection:
+                    yield connection
+            else:
+                with self.engine.begin() as connection:
+                    yield connection
         except let_through:
             raise
         except database_errors.SQLAlchemyError as error:
@@ -59,6 +64,16 @@ class SqliteFile(Database):
 
     def close(self) -> None:
         self.engine.dispose()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Among the threads of this process: SQLite lets them ask again and again, this wakes one when it is free."""
+        if not self._writing.acquire(timeout=self._busy_timeout_s):
+            raise StorageError(f"{self.name}: the catalogue does not answer (locked by this process): try again later")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
 
 def _make_synced_writer(path: Path, busy_timeout_s: float) -> Engine:

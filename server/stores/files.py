@@ -1,9 +1,11 @@
-"""Payloads as files named by their SHA-256, in two levels of folders.
+"""Payloads as files named by their SHA-256, in 256 folders.
 
-    ROOT/payloads/ab/cd/abcd...   complete and durable: synced, renamed into place, folder synced
+    ROOT/payloads/ab/abcd...      complete and durable: synced, renamed into place, folder synced
+    ROOT/payloads/ab/cd/abcd...   the same, from earlier builds; still read and removed, nothing is added
     ROOT/partial/<scene id>       half-sent; survives a killed process, and after a power cut the hash tells
 
-Both lie in one file system, so that renaming is atomic.
+Both lie in one file system, so that renaming is atomic. All folders are made and synced when the store is opened: made
+one by one, each would cost a payload two more syncs.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from shared_models.errors import NotFoundError, StorageError, StorageFullError
 from shared_models.records import check
 
 _READ_BYTES = 1 << 20
+_FOLDERS = tuple(f"{number:02x}" for number in range(256))
 
 
 class FilePayloadStore(PayloadStore):
@@ -35,7 +38,6 @@ class FilePayloadStore(PayloadStore):
         """
         self.root = root
         self._payloads, self._partials = root / "payloads", root / "partial"
-        self._synced_folders: set[str] = set()  # their entries are durable in the folder above
         self._in_use: set[str] = set()  # keys of open partials, guarded by the lock
         self._lock = threading.Lock()
         if is_read_only:
@@ -43,12 +45,21 @@ class FilePayloadStore(PayloadStore):
         with _storage_errors(root):
             self._payloads.mkdir(parents=True, exist_ok=True)
             self._partials.mkdir(exist_ok=True)
+            for name in sorted(set(_FOLDERS).difference(os.listdir(self._payloads))):
+                (self._payloads / name).mkdir(exist_ok=True)
+            _sync_directory(self._payloads)  # also where all were there: a killed process may not have come so far
             _sync_directory(root)
 
     def path(self, sha256: str) -> Path:
         """Where the payload with this hash lies, or would lie."""
+        new, old = self._paths(sha256)
+        return old if old.is_file() and not new.is_file() else new
+
+    def _paths(self, sha256: str) -> tuple[Path, Path]:
+        """Where a payload belongs, and where older servers put it."""
         check.sha256_hex("payload", "sha256", sha256)
-        return self._payloads / sha256[:2] / sha256[2:4] / sha256
+        folder = self._payloads / sha256[:2]
+        return folder / sha256, folder / sha256[2:4] / sha256
 
     def open_partial(self, key: str) -> PartialPayload:
         check.sha256_hex("partial payload", "key", key)
@@ -108,12 +119,12 @@ class FilePayloadStore(PayloadStore):
         return payload
 
     def has(self, sha256: str) -> bool:
-        return self.path(sha256).is_file()
+        return any(path.is_file() for path in self._paths(sha256))
 
     def remove(self, sha256: str) -> None:
-        path = self.path(sha256)
-        with _storage_errors(path):
-            path.unlink(missing_ok=True)
+        for path in self._paths(sha256):
+            with _storage_errors(path):
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         pass
@@ -121,9 +132,8 @@ class FilePayloadStore(PayloadStore):
     @contextmanager
     def hold(self, sha256: str, is_alone: bool = False) -> Iterator[None]:
         # A lock on the payload's folder, which is never removed: it ends with the process, and others see it, too.
-        folder = self.path(sha256).parent
+        folder = self._paths(sha256)[0].parent
         with _storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with _storage_errors(folder):
@@ -134,13 +144,7 @@ class FilePayloadStore(PayloadStore):
 
     def place(self, source: Path, sha256: str) -> None:
         """Rename the synced file `source` into its final place, durably."""
-        target = self.path(sha256)
-        for folder in (target.parent.parent, target.parent):
-            # Not only new ones: another thread, or a killed process, may have made it and not synced it yet.
-            if str(folder) not in self._synced_folders:
-                folder.mkdir(exist_ok=True)
-                _sync_directory(folder.parent)
-                self._synced_folders.add(str(folder))
+        target, _ = self._paths(sha256)
         os.replace(source, target)
         _sync_directory(target.parent)
 

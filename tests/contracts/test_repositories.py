@@ -12,12 +12,13 @@ import pytest
 from server.repositories import CATALOGUES, DATABASES, RUN_LOGS, sql_catalogue
 from server.repositories.memory import MemorySceneCatalogue
 from server.repositories.postgres import PostgresDatabase
-from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter, VehicleSummary
+from server.repositories.removal import Removal
+from server.repositories.repository import CatalogueCounts, SceneCatalogue, SceneFilter, StoredScene, VehicleSummary
 from server.repositories.sql_catalogue import SqlSceneCatalogue
 from server.repositories.sqlite import SqliteFile
 from server.stores import STORES
 from shared_models import table
-from shared_models.errors import InvalidValueError, NotFoundError
+from shared_models.errors import InvalidValueError, NotFoundError, PermissionDeniedError
 from shared_models.records import SceneManifest
 from tests.loopback import make_scene
 
@@ -51,6 +52,44 @@ def test_second_add_changes_nothing(catalogue: SceneCatalogue) -> None:
     first = catalogue.add(manifest(1), stored_at_ns=10)
     assert catalogue.add(manifest(1), stored_at_ns=20) == first
     assert catalogue.counts() == CatalogueCounts(scenes=1, payload_bytes=2)
+
+
+def new(number: int, stored_at_ns: int = 0) -> StoredScene:
+    return StoredScene(manifest=manifest(number), stored_at_ns=stored_at_ns, scene_id=manifest(number).scene_id)
+
+
+def test_several_are_added_in_their_order(catalogue: SceneCatalogue) -> None:
+    numbers = [5, 2, 9, 1]
+    assert catalogue.add_many([new(number, number) for number in numbers]) == [new(n, n) for n in numbers]
+    assert list(catalogue.scenes()) == [new(n, n) for n in numbers]
+    assert [entry.subject for entry in catalogue.log.entries()] == [new(n).scene_id for n in numbers]
+    assert catalogue.add_many([]) == []
+
+
+def test_of_several_the_known_and_the_refused_are_told_apart(catalogue: SceneCatalogue) -> None:
+    stored, deleted = catalogue.add(manifest(1), stored_at_ns=10), catalogue.add(manifest(2), stored_at_ns=11)
+    catalogue.remove([deleted.scene_id], Removal(actor="user/test", at_ns=12, is_refused_again=True))
+    answers = catalogue.add_many([new(3, 20), new(1, 21), new(2, 22), new(3, 23), new(4, 24)])
+    assert [answers[number] for number in (0, 1, 3, 4)] == [new(3, 20), stored, new(3, 20), new(4, 24)]
+    assert isinstance(answers[2], PermissionDeniedError)
+    assert [each.scene_id for each in catalogue.scenes()] == [new(number).scene_id for number in (1, 3, 4)]
+    uploads = [entry.subject for entry in catalogue.log.entries() if entry.action == "upload"]
+    assert uploads == [new(number).scene_id for number in (1, 2, 3, 4)]
+
+
+def test_more_added_than_one_page(catalogue: SceneCatalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_catalogue, "_PAGE", 4)
+    assert catalogue.add_many([new(number) for number in range(7)]) == [new(number) for number in range(7)]
+    assert list(catalogue.scenes()) == [new(number) for number in range(7)]
+
+
+def test_known_tells_new_stored_and_refused_apart(catalogue: SceneCatalogue) -> None:
+    stored, deleted = catalogue.add(manifest(1), stored_at_ns=10), catalogue.add(manifest(2), stored_at_ns=11)
+    catalogue.remove([deleted.scene_id], Removal(actor="user/test", at_ns=12, is_refused_again=True))
+    assert catalogue.known(stored.scene_id) == stored
+    assert catalogue.known(new(3).scene_id) is None
+    with pytest.raises(PermissionDeniedError, match="deleted by the operator"):
+        catalogue.known(deleted.scene_id)
 
 
 def test_order_is_that_of_adding(catalogue: SceneCatalogue) -> None:

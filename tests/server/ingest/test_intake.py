@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,14 @@ from server.ingest.open_scene import OpenScene
 from server.repositories.memory import MemorySceneCatalogue
 from server.repositories.repository import StoredScene
 from server.stores.files import FilePayloadStore
-from shared_models.errors import InvalidValueError, ServerUnreachableError, StorageError, StorageFullError
-from shared_models.records import EncodedScene, SceneManifest
+from shared_models.errors import (
+    InvalidValueError,
+    ProtocolError,
+    ServerUnreachableError,
+    StorageError,
+    StorageFullError,
+)
+from shared_models.records import EncodedScene
 from tests.loopback import accept_any_payload, make_policy, make_scene
 
 NOW_S = 1_700_000_000.0
@@ -29,9 +36,9 @@ class TroubledCatalogue(MemorySceneCatalogue):
     failure: Exception | None = None
     is_row_kept = False
 
-    def add(self, manifest: SceneManifest, stored_at_ns: int) -> StoredScene:
+    def add(self, *given: Any, **named: Any) -> StoredScene:
         if self.failure is None or self.is_row_kept:
-            added = super().add(manifest, stored_at_ns)
+            added = super().add(*given, **named)
         if self.failure is not None:
             raise self.failure
         return added
@@ -124,6 +131,79 @@ def test_payload_stays_while_nobody_knows_of_its_row(store: FilePayloadStore, is
     assert store.has(scene.manifest.payload_sha256)
 
 
+@pytest.mark.parametrize("is_row_kept", [True, False])
+def test_payload_of_an_unknown_row_is_looked_at_again(store: FilePayloadStore, is_row_kept: bool) -> None:
+    catalogue, scene = TroubledCatalogue(), make_scene()
+    catalogue.failure, catalogue.is_row_kept = StorageError("timed out"), is_row_kept
+    intake = make_intake(store, catalogue)
+    with pytest.raises(StorageError, match="timed out"):
+        asyncio.run(upload(intake, scene))
+    placing = intake._completion.placing
+    catalogue.failure = StorageError("still away")
+    assert (placing.remove_left(), store.has(scene.manifest.payload_sha256)) == (0, True)
+    with placing.of(scene.manifest.payload_sha256):
+        assert (placing.remove_left(), store.has(scene.manifest.payload_sha256)) == (0, True)
+    assert placing.remove_left() == (0 if is_row_kept else 1)
+    assert store.has(scene.manifest.payload_sha256) == is_row_kept
+    assert placing.remove_left() == 0
+
+
+def test_last_chunk_is_written_with_the_finish_or_a_moment_later(store: FilePayloadStore) -> None:
+    async def run() -> None:
+        intake, scene = make_intake(store), make_scene()
+        begun = await begin(intake, scene)
+        await intake.add_chunk(begun, 0, scene.payload)
+        assert store.partial_bytes(scene.manifest.scene_id) == 0
+        while not store.partial_bytes(scene.manifest.scene_id):  # no finish comes
+            await asyncio.sleep(0)
+        with pytest.raises(ProtocolError, match=f"expected the one at {len(scene.payload)}"):
+            await intake.add_chunk(begun, 0, scene.payload)
+        await intake.finish(begun)
+        assert store.read(scene.manifest.payload_sha256) == scene.payload
+
+    asyncio.run(run())
+
+
+def test_last_chunk_that_is_not_written_is_kept_for_the_next_stream(store: FilePayloadStore) -> None:
+    async def run() -> None:
+        intake, scene = make_intake(store), make_scene()
+        begun = await begin(intake, scene)
+        await intake.add_chunk(begun, 0, scene.payload[:100])
+        await intake.add_chunk(begun, 100, scene.payload[100:])
+        await intake.release(begun)
+        again = await begin(intake, scene)
+        assert again.held().size == len(scene.payload)
+        other = await begin(intake, scene)  # takes it over
+        assert other.held().size == len(scene.payload)
+        await intake.finish(other)
+        assert store.read(scene.manifest.payload_sha256) == scene.payload
+
+    asyncio.run(run())
+
+
+def test_full_disk_when_the_last_chunk_is_written(store: FilePayloadStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    async def run() -> None:
+        intake, scene = make_intake(store), make_scene()
+        for is_finished in (True, False):
+            begun = await begin(intake, scene)
+            await intake.add_chunk(begun, 0, scene.payload)
+            monkeypatch.setattr("server.stores.files.os.write", fail)
+            if is_finished:
+                with pytest.raises(StorageFullError):
+                    await intake.finish(begun)
+            else:
+                await intake.release(begun)
+            monkeypatch.undo()
+            assert held(store) == set()
+        await upload(intake, scene)
+        assert store.read(scene.manifest.payload_sha256) == scene.payload
+
+    asyncio.run(run())
+
+
 def test_expired_partials_are_dropped_while_running(store: FilePayloadStore) -> None:
     async def run() -> None:
         intake = make_intake(store, partial_expiry_s=3600.0, partial_check_s=7.0)
@@ -203,3 +283,52 @@ def test_a_disk_that_does_not_answer_does_not_end_the_sweeping(
 def test_limits_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidValueError, match="partial_bytes"):
         IngestConfig(**wrong)
+
+
+def place_without_row(store: FilePayloadStore, scene: EncodedScene) -> None:
+    """What a server leaves that is killed between the two."""
+    partial = store.open_partial(scene.manifest.scene_id)
+    partial.append(scene.payload)
+    partial.commit()
+
+
+def test_a_payload_that_a_killed_server_had_placed_is_not_sent_again(store: FilePayloadStore) -> None:
+    async def scenario() -> None:
+        scene = make_scene()
+        place_without_row(store, scene)
+        intake = make_intake(store)
+        begun = await begin(intake, scene)
+        assert begun.held().size == len(scene.payload)
+        await intake.finish(begun)
+        assert isinstance(await intake.begin(scene.manifest), StoredScene)
+        intake.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_payload_that_another_scene_has_is_nobody_elses_to_claim(store: FilePayloadStore) -> None:
+    async def scenario() -> None:
+        scene, catalogue = make_scene(), MemorySceneCatalogue()
+        place_without_row(store, scene)
+        catalogue.add(replace(scene.manifest, vehicle_id="car-2"), 1)
+        intake = make_intake(store, catalogue)
+        assert (await begin(intake, scene)).held().size == 0
+        intake.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_damaged_payload_without_a_row_comes_again(store: FilePayloadStore) -> None:
+    async def scenario() -> None:
+        scene = make_scene()
+        place_without_row(store, scene)
+        store.path(scene.manifest.payload_sha256).write_bytes(b"x" * len(scene.payload))
+        intake = make_intake(store)
+        begun = await begin(intake, scene)
+        assert begun.held().size == 0
+        await begun.add(0, scene.payload)
+        await intake.finish(begun)
+        assert store.read(scene.manifest.payload_sha256) == scene.payload
+        intake.close()
+
+    asyncio.run(scenario())

@@ -64,7 +64,7 @@ def test_what_failures_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         def fail(*_: object) -> None:
             raise StorageError("gone")
 
-        monkeypatch.setattr(server.archive.catalogue, "find", fail)
+        monkeypatch.setattr(server.archive.catalogue, "known", fail)
         stream = Stream(server)
         assert refusal(stream.begin(make_scene(0)))[0] == "REASON_STORAGE"
         answer = stream.begin(make_scene(0))

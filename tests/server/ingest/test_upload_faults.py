@@ -190,7 +190,7 @@ def test_nothing_is_answered_stored_before_it_is_in_the_catalogue(
         raise StorageError("the database is gone")
 
     stream = Stream(server)
-    monkeypatch.setattr(server.archive.catalogue, "add", fail)
+    monkeypatch.setattr(server.archive.catalogue, "add_many", fail)
     assert refusal(stream.upload(make_scene())) == ("REASON_STORAGE", True)
     monkeypatch.undo()
     assert stream.upload(make_scene()).WhichOneof("answer") == "stored"

@@ -131,7 +131,7 @@ def test_a_damaged_payload_leaves_nothing_behind(
     archive: SceneArchive, data: Path, tmp_path: Path, scenes: list[EncodedScene]
 ) -> None:
     sha256 = scenes[1].manifest.payload_sha256
-    (data / "payloads" / sha256[:2] / sha256[2:4] / sha256).write_bytes(b"other")
+    (data / "payloads" / sha256[:2] / sha256).write_bytes(b"other")
     before = set(tmp_path.iterdir())
     with pytest.raises(StorageError, match="damaged"):
         export_vehicle(archive, data, request(archive, "car-1", True), tmp_path / "out", "user/ada", NEW_NS)

@@ -29,9 +29,48 @@ def files_in(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-def test_two_levels_of_folders(store: FilePayloadStore, tmp_path: Path) -> None:
+def move_to_second_level(store: FilePayloadStore, sha256: str) -> Path:
+    """Where earlier builds put it."""
+    new = store.path(sha256)
+    old = new.parent / sha256[2:4] / sha256
+    old.parent.mkdir()
+    return new.rename(old)
+
+
+def test_one_level_of_folders(store: FilePayloadStore, tmp_path: Path) -> None:
     sha256 = commit(store, b"abc")
-    assert files_in(tmp_path) == [f"payloads/{sha256[:2]}/{sha256[2:4]}/{sha256}"]
+    assert files_in(tmp_path) == [f"payloads/{sha256[:2]}/{sha256}"]
+    assert len(list((tmp_path / "payloads").iterdir())) == 256
+
+
+def test_payloads_of_earlier_builds_are_read_and_removed(store: FilePayloadStore, tmp_path: Path) -> None:
+    sha256 = commit(store, b"abc")
+    old = move_to_second_level(store, sha256)
+    reopened = FilePayloadStore(tmp_path, is_read_only=True)
+    assert (reopened.has(sha256), reopened.read(sha256), reopened.path(sha256)) == (True, b"abc", old)
+    commit(store, b"abc")  # sent again: now it lies in both places
+    assert files_in(tmp_path) == sorted([f"payloads/{sha256[:2]}/{sha256}", str(old.relative_to(tmp_path))])
+    store.remove(sha256)
+    assert (store.has(sha256), files_in(tmp_path)) == (False, [])
+
+
+def test_folders_are_made_and_synced_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a killed process has made them: nobody knows whether it came to sync them."""
+    synced: list[str] = []
+    sync = os.fsync
+
+    def record(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        sync(descriptor)
+
+    (tmp_path / "payloads" / "ba").mkdir(parents=True)
+    monkeypatch.setattr("server.stores.files.os.fsync", record)
+    for _ in range(2):
+        store = FilePayloadStore(tmp_path)
+        assert synced == [str(tmp_path / "payloads"), str(tmp_path)]
+        synced.clear()
+    sha256 = commit(store, b"abc")
+    assert synced == [str(tmp_path / "partial" / KEY), str(tmp_path / "payloads" / sha256[:2])]
 
 
 def test_damaged_file_is_named(store: FilePayloadStore) -> None:
