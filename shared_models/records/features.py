@@ -79,7 +79,7 @@ class SceneFeatures:
     keypoints: the set-type features, None for detectors without them.
     split_layer: name of the layer whose output `grid` is, e.g. "conv_out".
     backbone_hash: SHA-256 (hex) over configuration and parameters of everything before the cut.
-    guard: what the vehicle did to the features afterwards, as `shared_models.guard.Guard.described` says it; "" nothing.
+    guard: what the vehicle did to the features afterwards, as `shared_models.guard.Guard.described` says it, or "".
     """
 
     grid: GridFeatures
