@@ -54,7 +54,7 @@ COMMANDS = {
     ),
     "evaluate": Entry(
         target="upcycle.evaluate:app",
-        help="Score detections against labels by KITTI's rules.",
+        help="Score a checkpoint or files of detections by KITTI's rules, a checkpoint by Waymo's too.",
         extra="server",
     ),
     "audit": Entry(

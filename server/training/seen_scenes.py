@@ -15,7 +15,7 @@ from typing import Final
 from server.repositories.pseudonym import vehicle_tag
 from server.repositories.repository import StoredScene
 from server.training.atomic_files import write_whole
-from shared_models.errors import DatasetError, InvalidValueError
+from shared_models.errors import DatasetError, InvalidValueError, NotFoundError
 
 FILE: Final = "scenes-seen.json"
 FORMAT: Final = 1
@@ -103,8 +103,11 @@ def checkpoints_that_saw(
 
     Raises:
         InvalidValueError: neither a vehicle nor a scene is given, or an id that cannot be one.
+        NotFoundError: `data` is no folder, so that "none" would be no answer.
         DatasetError: a record is damaged.
     """
+    if not data.is_dir():
+        raise NotFoundError(f"{data}: no such folder; give the one that `upcycle train --data` got")
     begin = tuple(scene_ids)
     wrong = [text for text in (vehicle, *begin, *vehicles) if set(text) - set("0123456789abcdef")]
     if wrong or not (vehicle or begin or vehicles) or not all(begin):

@@ -90,5 +90,11 @@ def test_golden_case_from_an_openpcdet_file(golden_root: Path, tmp_path: Path, n
     weights = tmp_path / "weights.pth"
     subprocess.run([sys.executable, golden_root / "make_checkpoint.py", name, weights], check=True, capture_output=True)
     detector = checkpoints.open_checkpoint(weights)
-    results = compare(detector, read_case(golden_root / name))
-    assert max(result.relative_error for result in results) <= 1e-4
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results = compare(detector, read_case(golden_root / name))
+            assert max(result.relative_error for result in results) <= 1e-4, f"{threads} threads"
+    finally:
+        torch.set_num_threads(before)

@@ -8,7 +8,7 @@ import pytest
 from server.repositories.pseudonym import vehicle_tag
 from server.repositories.repository import StoredScene
 from server.training.seen_scenes import FILE, Affected, SeenScenes, checkpoints_that_saw, read_seen
-from shared_models.errors import DatasetError, InvalidValueError
+from shared_models.errors import DatasetError, InvalidValueError, NotFoundError
 from tests.loopback import make_scene
 
 ONE, TWO = vehicle_tag("car-1"), vehicle_tag("car-2")
@@ -81,6 +81,7 @@ def test_the_affected_checkpoints_are_found(data: Path) -> None:
         ("state", 1),
     ]
     assert checkpoints_that_saw(data, vehicle="00000000") == [unknown]
+    (data / "nothing").mkdir()
     assert checkpoints_that_saw(data / "nothing", vehicle=ONE) == []
 
 
@@ -96,3 +97,8 @@ def test_several_vehicles_and_whole_ids(data: Path) -> None:
 def test_nonsense_is_refused(data: Path, asked) -> None:
     with pytest.raises(InvalidValueError, match="expected a vehicle's tag or ids of scenes"):
         checkpoints_that_saw(data, **asked)
+
+
+def test_a_folder_that_is_not_there_is_no_all_clear(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such folder"):
+        checkpoints_that_saw(tmp_path / "wrong", vehicle="ab")
