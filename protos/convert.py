@@ -15,7 +15,7 @@ from protos.policy import Limits, Policy, ServerTerms, VehicleIdentity
 from protos.report import VehicleReport
 from protos.v1 import common_pb2, ingest_pb2
 from shared_models.errors import IntegrityError, InvalidValueError, ProtocolError
-from shared_models.records import Detections, EncodedScene, SceneManifest
+from shared_models.records import Detections, EncodedScene, SceneManifest, check
 
 HASH_BYTES = 32
 MAX_NAMES = 64  # in one list of a message
@@ -42,6 +42,7 @@ def manifest_from_message(message: ingest_pb2.SceneManifest) -> SceneManifest:
     Raises:
         ProtocolError: a field is missing or malformed.
     """
+    _check_vehicle_id(message.vehicle_id)
     try:
         return SceneManifest(
             vehicle_id=message.vehicle_id,
@@ -217,6 +218,7 @@ def hello_from_message(message: ingest_pb2.Hello) -> VehicleIdentity:
     """
     if len(message.codecs) > MAX_NAMES or len(message.protocol_versions) > MAX_NAMES:
         raise ProtocolError(f"hello: expected at most {MAX_NAMES} codecs and protocol versions")
+    _check_vehicle_id(message.vehicle_id)
     try:
         return VehicleIdentity(
             vehicle_id=message.vehicle_id,
@@ -261,6 +263,17 @@ def scene_id_from_bytes(value: bytes) -> str:
         ProtocolError: it is not 32 bytes long.
     """
     return _hash_hex("scene_id", value)
+
+
+def _check_vehicle_id(value: str) -> None:
+    try:
+        check.name("message", "vehicle_id", value)
+    except InvalidValueError:
+        # Without the name: messages reach the log.
+        raise ProtocolError(
+            f"vehicle_id: expected 1 to 200 printable characters without '/' or '\\', got {len(value)} characters; "
+            "see docs/protocol.md, Identities and checksums"
+        ) from None
 
 
 def _hash_hex(field: str, value: bytes) -> str:

@@ -60,7 +60,7 @@ def serve(
     model: Annotated[Path | None, typer.Option(help="Folder of the checkpoint that vehicles may fetch.")] = None,
     tls: Annotated[
         Path | None,
-        typer.Option("--tls", help="Folder with key.pem, cert.pem, ca.pem and crl.pem: encrypt, and admit only known."),
+        typer.Option("--tls", help="Folder of key.pem, cert.pem, ca.pem and crl.pem: encrypt and demand certificates."),
     ] = None,
     insecure_public: Annotated[
         bool, typer.Option("--insecure-public", help="Listen beyond this machine without encryption.")
@@ -212,7 +212,8 @@ async def _serve(
             pseudonyms = open_pseudonyms(data, is_new_allowed=True)
             if stores.catalogue_url:
                 check_same_key(pseudonyms, archive.catalogue)
-            intake = Intake(policy, archive.store, archive.catalogue, config, pseudonyms=pseudonyms, folder=data)
+            folder = None if stores.payloads_url else data  # whose space is watched; a bucket's cannot be
+            intake = Intake(policy, archive.store, archive.catalogue, config, pseudonyms=pseudonyms, folder=folder)
             server = IngestServer(intake, listen, model, certificates)
             async with retaining(archive, retain_days):
                 with serving_metrics(intake.metrics, metrics) as metrics_port:

@@ -75,6 +75,7 @@ def delete(
     with _opened(data, is_writing=not dry_run) as archive:
         where = None if scene else _filter(archive, data, vehicle, region, bounds)
         plan = deletion.plan_where(archive, where) if where else deletion.plan_scenes(archive, scene or ())
+        _warn_without_runs(data)
         _print_plan(plan, as_json, dry_run)
         if dry_run or not _is_meant(plan, yes):
             return
@@ -102,6 +103,7 @@ def export(
 
     use_stores(catalogue, payloads, s3_endpoint)
     with _opened(data, is_writing=True) as archive:
+        _warn_without_runs(data)
         pseudonyms = known_pseudonyms(data)
         possible = possible_names(vehicle, pseudonyms)
         request = Request(
@@ -129,7 +131,10 @@ def verify_log(
 ) -> None:
     """Check the log of access, and that it agrees with what is stored; ends with 1 where something is wrong."""
     from server.records.verification import verify
+    from shared_models.records import check
 
+    if expect_head:
+        check.sha256_hex("verify-log", "--expect-head", expect_head)  # half a hash would look like a log that was cut
     use_stores(catalogue, payloads, s3_endpoint)
     with _opened(data) as archive:
         verdict = verify(archive, expect_head)
@@ -191,10 +196,16 @@ def _print_deleted(shown: dict[str, Any], as_json: bool) -> None:
         print(f"learned: {row['path']} ({learned})")
 
 
+def _warn_without_runs(data: Path) -> None:
+    if not data.is_dir():  # catalogue and payloads are elsewhere
+        text = f"{data}: no such folder, so runs that learned from these scenes are not looked for; give their --data"
+        print(f"WARNING: {text}", file=sys.stderr)
+
+
 def _affected(data: Path, scene_ids: Collection[str]) -> list[dict[str, object]]:
     from server.training.seen_scenes import checkpoints_that_saw
 
-    found = checkpoints_that_saw(data, scene_ids=scene_ids) if scene_ids else []
+    found = checkpoints_that_saw(data, scene_ids=scene_ids) if scene_ids and data.is_dir() else []
     return [{"run_id": each.run_id, "path": str(each.path), "scenes": each.scenes} for each in found]
 
 

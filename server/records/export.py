@@ -60,7 +60,7 @@ class Request:
 def export_vehicle(archive: SceneArchive, data: Path, request: Request, out: Path, actor: str, at_ns: int) -> Exported:
     """Write everything into `out`, which is there whole or not at all.
 
-    data: the server's data folder, for its runs. actor, at_ns: who asks, and when, for the log.
+    data: the server's data folder, for its runs, if there is one here. actor, at_ns: who asks, and when, for the log.
 
     Raises:
         InvalidValueError: `out` holds something.
@@ -74,7 +74,7 @@ def export_vehicle(archive: SceneArchive, data: Path, request: Request, out: Pat
         scenes = list(archive.catalogue.scenes(SceneFilter(vehicle_ids=request.stored))) if request.stored else []
         ids = frozenset(scene.scene_id for scene in scenes)
         entries = list(concerning(archive.catalogue.log.entries(), request.tags, ids))
-        affected = checkpoints_that_saw(data, vehicles=request.tags)
+        affected = checkpoints_that_saw(data, vehicles=request.tags) if data.is_dir() else []
         _write_lines(folder / "scenes.jsonl", map(_scene_row, scenes))
         _write_lines(folder / "log.jsonl", map(asdict, entries))
         _write_lines(folder / "runs.jsonl", map(_affected_row, affected))

@@ -31,7 +31,7 @@ from server.repositories.sql_catalogue import SqlSceneCatalogue
 from server.repositories.sql_run_log import SqlRunLog
 from server.repositories.sqlite import SqliteFile
 from server.repositories.store_config import StoreConfig
-from server.stores.files import FilePayloadStore
+from server.stores.files import FilePayloadStore, sync_directory
 from server.stores.s3 import S3PayloadStore
 from server.stores.s3_bucket import Bucket, S3Config
 from server.stores.store import PayloadStore
@@ -174,7 +174,7 @@ def sole_writer(directory: Path) -> Iterator[None]:
         StorageError: another one does, or the folder cannot be made.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        _make_directory(directory)
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     except OSError as error:
         raise StorageError(f"{directory}: {error.strerror}: choose another folder for the server's data") from error
@@ -186,3 +186,12 @@ def sole_writer(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _make_directory(path: Path) -> None:
+    """Make a folder and those above it, each synced, or a power cut could take all that was stored below."""
+    if path.is_dir():
+        return
+    _make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)

@@ -47,8 +47,8 @@ class FilePayloadStore(PayloadStore):
             self._partials.mkdir(exist_ok=True)
             for name in sorted(set(_FOLDERS).difference(os.listdir(self._payloads))):
                 (self._payloads / name).mkdir(exist_ok=True)
-            _sync_directory(self._payloads)  # also where all were there: a killed process may not have come so far
-            _sync_directory(root)
+            sync_directory(self._payloads)  # also where all were there: a killed process may not have come so far
+            sync_directory(root)
 
     def path(self, sha256: str) -> Path:
         """Where the payload with this hash lies, or would lie."""
@@ -146,7 +146,7 @@ class FilePayloadStore(PayloadStore):
         """Rename the synced file `source` into its final place, durably."""
         target, _ = self._paths(sha256)
         os.replace(source, target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
 
 
 class _FilePartial(PartialPayload):
@@ -212,7 +212,8 @@ class _FilePartial(PartialPayload):
             raise
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Make names that were added to a folder durable. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

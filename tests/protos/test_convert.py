@@ -183,6 +183,17 @@ def test_hello_there_and_back() -> None:
     assert convert.hello_from_message(convert.hello_to_message(identity)) == identity
 
 
+@pytest.mark.parametrize("name", ["Olaf's car/7", "Olaf" * 100])
+def test_a_malformed_name_of_a_vehicle_is_not_repeated(name: str) -> None:
+    """Messages of errors reach the server's log."""
+    hello, manifest = convert.hello_to_message(make_identity()), convert.manifest_to_message(make_scene().manifest)
+    hello.vehicle_id = manifest.vehicle_id = name
+    for read in (lambda: convert.hello_from_message(hello), lambda: convert.manifest_from_message(manifest)):
+        with pytest.raises(ProtocolError, match="vehicle_id: expected") as caught:
+            read()
+        assert "Olaf" not in str(caught.value)
+
+
 def test_endless_lists_in_hello() -> None:
     hello = convert.hello_to_message(make_identity())
     hello.codecs.extend(["x"] * 100)

@@ -190,14 +190,36 @@ def test_commands_find_what_is_stored(replicas: list[LoopbackServer], tmp_path: 
     assert not (tmp_path / "catalogue.sqlite").exists()
 
 
+def test_records_over_postgres_and_s3(
+    replicas: list[LoopbackServer], s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    Stream(replicas[0]).upload(SCENE)
+    data = ("--data", str(tmp_path / "nothing"))
+    assert CliRunner().invoke(app, ["export", *data, "--vehicle", "car-1", "--out", str(tmp_path / "out"),
+                                    "--with-payloads"]).exit_code == 0  # fmt: skip
+    assert (tmp_path / "out" / "payloads" / SCENE.manifest.payload_sha256).read_bytes() == SCENE.payload
+    deleted = CliRunner().invoke(app, ["delete", *data, "--vehicle", "car-1", "--yes", "--refuse-again"])
+    assert (deleted.exit_code, "runs that learned from these scenes are not looked for" in deleted.output) == (0, True)
+    assert s3.keys(bucket) == []
+    assert refusal(Stream(replicas[1]).begin(SCENE)) == ("REASON_PERMISSION_DENIED", False)
+    verified = CliRunner().invoke(app, ["verify-log", *data, "--json"])
+    assert (verified.exit_code, json.loads(verified.stdout)["entries"]) == (0, 4)  # upload, export, delete, removed
+
+
 def test_a_killed_server_process_is_replaced_by_another(
     bucket: str, s3: S3Server, repository: Path, tmp_path: Path
 ) -> None:
-    """Two real processes; the first is killed when a part of a scene of several pieces has come in."""
-    scene = large_scene()
-    with ExitStack() as stack, serving(repository, tmp_path / "one") as (killed, port):
+    """Two real processes; the first is killed when a part of a scene of several pieces has come in.
+
+    Payloads lie in the bucket, so the space in the data folder does not matter.
+    """
+    scene, config = large_scene(), tmp_path / "serve.toml"
+    config.write_text("[watchdog]\nmin_free_bytes = 4000000000000000000\n")
+    more = ("--config", str(config))
+    with ExitStack() as stack, serving(repository, tmp_path / "one", more=more) as (killed, port):
         stream = Stream(stack.enter_context(Remote(port)), make_identity(codecs=("float32",)))  # type: ignore[arg-type]
-        assert stream.begin(scene).send_from.offset == 0
+        begun = stream.begin(scene)
+        assert (begun.WhichOneof("answer"), begun.send_from.offset) == ("send_from", 0), begun
         send(stream, scene, (9 << 18) // CHUNK)
         while len(s3.keys(bucket)) < 2:
             assert killed.poll() is None

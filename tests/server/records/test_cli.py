@@ -126,6 +126,7 @@ def test_verify_log(filled: Path) -> None:
     assert "only with --expect-head" in sound.stdout
     head = json.loads(run("verify-log", "--data", str(filled), "--json").stdout)["head"]["sha256"]
     assert run("verify-log", "--data", str(filled), "--expect-head", head).exit_code == 0
+    assert isinstance(run("verify-log", "--data", str(filled), "--expect-head", head[:12]).exception, InvalidValueError)
     other = run("verify-log", "--data", str(filled), "--expect-head", "0" * 64)
     assert other.exit_code == 1
     assert "no entry has the hash" in other.stdout

@@ -50,6 +50,13 @@ def test_reader_sees_what_a_running_server_adds(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_a_new_folder_and_those_above_it_are_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: set[str] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.readlink(f"/proc/self/fd/{descriptor}")))
+    with sole_writer(tmp_path / "new" / "data"):
+        assert {str(tmp_path), str(tmp_path / "new")} <= synced
+
+
 def test_a_reader_cannot_write(tmp_path: Path) -> None:
     add(tmp_path, 0)
     reader = open_archive(tmp_path)
