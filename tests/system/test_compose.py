@@ -173,7 +173,7 @@ def test_images_are_small_and_without_rights(compose, name):
     service = compose["services"][name]
     text = dockerfile(service)
     assert re.search(r"^USER (?!root|0)\w+$", text, re.M)
-    extras = {"server": "server", "vehicle": "vehicle,sim"}[name]
+    extras = {"server": "server,scale", "vehicle": "vehicle,sim"}[name]
     assert f"pip install '.[{extras}]'" in text
     assert "PIP_CONSTRAINT=constraints.txt" in text
     assert service["cap_drop"] == ["ALL"]
