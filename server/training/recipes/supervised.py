@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from server.training.batches import BatchSampler
+from server.training.frozen import freeze_vehicle_part, train_server_part
 from server.training.labelled_preparation import labelled_preparation
 from server.training.loader import Loader, LoaderConfig
 from server.training.objective import TermSelection
@@ -20,10 +21,16 @@ from shared_models.records import check
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisedConfig:
-    """repeat: how often each labelled frame comes in one epoch. database_min_points: as `DatabaseConfig`."""
+    """Settings of supervised training.
+
+    repeat: how often each labelled frame comes in one epoch.
+    database_min_points: as `DatabaseConfig`.
+    freeze_vehicle_part: the vehicle part keeps every bit, as with UpCycling; the control of what that costs.
+    """
 
     repeat: int = 1
     database_min_points: int = 5
+    freeze_vehicle_part: bool = False
 
     def __post_init__(self) -> None:
         check.count("SupervisedConfig", "repeat", self.repeat, 10_000)
@@ -31,7 +38,7 @@ class SupervisedConfig:
 
 
 class Supervised(Recipe):
-    """Everything is trained, from the points on."""
+    """Everything is trained, from the points on, or what lies behind the cut."""
 
     name = "supervised"
     config_class = SupervisedConfig
@@ -40,6 +47,8 @@ class Supervised(Recipe):
     def __init__(self, setup: RecipeSetup, config: SupervisedConfig) -> None:
         super().__init__(setup, config)
         run, frames = setup.run, setup.labelled
+        if config.freeze_vehicle_part:
+            freeze_vehicle_part(setup.detector)
         self._sampler = BatchSampler(
             count=len(frames), batch_size=run.loop.batch_size, seed=run.seed, repeat=config.repeat
         )
@@ -67,6 +76,12 @@ class Supervised(Recipe):
         )
         with self._loader as loader:
             yield (Prepared(step=batch.step, samples=batch.samples) for batch in loader)
+
+    def training_mode(self) -> None:
+        if self.config.freeze_vehicle_part:
+            train_server_part(self.setup.detector)
+        else:
+            super().training_mode()
 
     def compose(self, prepared: Prepared) -> StepInput:
         scans, count = prepared.samples, len(prepared.samples)

@@ -13,7 +13,7 @@ from server.training.processes import Processes
 from server.training.splits import make_split, save_split
 from shared_models.datasets import open_dataset
 from shared_models.errors import InvalidValueError
-from tests.small_runs import small_run, write_frames
+from tests.small_runs import make_loop, small_run, write_frames
 
 CPU = torch.device("cpu")
 
@@ -102,3 +102,14 @@ def test_ground_truth_sampling_takes_objects_of_the_labelled_frames(root: Path, 
     added = np.concatenate([truth.boxes[:, 3:6] for step in steps for truth in step.truths])
     assert len(added) > len(own)
     assert {tuple(size) for size in added} <= {tuple(size) for size in own}
+
+
+def test_a_frozen_vehicle_part_keeps_every_bit_while_the_rest_learns(root: Path, tmp_path: Path) -> None:
+    changes = ("loop.steps=2", "optimiser.learning_rate=0.01", "settings.freeze_vehicle_part=true")
+    loop = make_loop(small_run(root, *changes), tmp_path)
+    detector = loop._recipe.setup.detector
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    loop.run()
+    changed = {name for name, value in detector.state_dict().items() if not torch.equal(before[name], value)}
+    assert not {name for name in changed if name.startswith(detector.vehicle_parts)}
+    assert {"dense_head.conv_cls.weight", "dense_head.conv_box.weight"} <= changed
