@@ -2,11 +2,13 @@
 
     ROOT/simulated.toml    fields of `SimulatedConfig`; without the file, their defaults
 
-The splits "train" and "val" are the first four fifths of the drives and the rest, so no street is in both.
+The splits "train" and "val" are the first four fifths of the streets and the rest, so no street is in both.
+Where streets are driven along more than once (`visits`), the second drive along street 4 is called 0004.1.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
@@ -19,10 +21,11 @@ from shared_models.simulation.simulator import SimulatedConfig, Simulator
 
 SPLITS: Final = ("all", "train", "val")
 SETTINGS: Final = "simulated.toml"
+_NAME: Final = re.compile(r"(?P<street>sim-.+-\d{4})(?P<visit>\.\d+)?-\d{4}")
 
 
 class SimulatedDataset(Dataset):
-    """Frames named `sim-DOMAIN-SENSOR[-WEATHER]-DRIVE-FRAME`, made when they are asked for."""
+    """Frames named `sim-DOMAIN-SENSOR[-WEATHER]-DRIVE[.VISIT]-FRAME`, made when they are asked for."""
 
     is_generated = True
 
@@ -34,8 +37,9 @@ class SimulatedDataset(Dataset):
         border = max(1, round(0.8 * len(drives)))
         chosen = {"all": drives, "train": drives[:border], "val": drives[border:]}[split]
         self._places = {
-            _frame_id(self.config, drive, index): (drive, index)
+            _frame_id(self.config, drive, index, visit): (drive, index, visit)
             for drive in chosen
+            for visit in range(self.config.visits)
             for index in range(self.config.frames_per_drive)
         }
         self._simulator = Simulator(self.config)
@@ -74,6 +78,13 @@ class SimulatedDataset(Dataset):
         return self._simulator.frame(frame_id, *self._places[frame_id])
 
 
-def _frame_id(config: SimulatedConfig, drive: int, index: int) -> str:
+def drive_of(frame_id: str) -> tuple[str, str] | None:
+    """(street, drive along it) of a simulated frame's name, None for any other name."""
+    found = _NAME.fullmatch(frame_id)
+    return None if found is None else (found["street"], found["street"] + (found["visit"] or ""))
+
+
+def _frame_id(config: SimulatedConfig, drive: int, index: int, visit: int) -> str:
     weather = "" if config.weather == "clear" else f"-{config.weather}"
-    return f"sim-{config.domain}-{config.sensor}{weather}-{drive:04d}-{index:04d}"
+    again = f".{visit}" if visit else ""
+    return f"sim-{config.domain}-{config.sensor}{weather}-{drive:04d}{again}-{index:04d}"

@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 
 SIGHT_M: Final = 130.0  # of street before the first and beyond the last place of the ego vehicle
 SCENE_RADIUS_M: Final = 105.0  # moving objects further away than this are left out
+LATER_START_M: Final = 10.0  # so far at most beyond the first drive's beginning a later visit begins
+LATER_ASIDE_M: Final = 0.4  # and so far to either side of its line it drives
+LATER_SPEED: Final = (0.7, 1.0)  # of its speed
 BEHIND_M: Final = 10.0  # so much behind the ego vehicle an object may still reach into the camera's view
 
 
@@ -106,11 +109,18 @@ def _delay_s(ego: Floats, positions: Floats, turn_s: float) -> Floats:
     return delay
 
 
-def make_drive(seed: int, domain: Domain, number: int, duration_s: float) -> Drive:
-    """The drive of this number; the same arguments give the same world, whatever sensor then looks at it."""
+def make_drive(seed: int, domain: Domain, number: int, duration_s: float, visit: int = 0) -> Drive:
+    """The drive of this number; the same arguments give the same world, whatever sensor then looks at it.
+
+    visit: 0 is the first drive along the street. Later ones find the same ground, houses and trees, but other parked
+        cars, other traffic and other people, and drive slower, from another place and beside the first one's line.
+    """
 
     def stream(purpose: str) -> np.random.Generator:
         return generator(seed, domain.name, number, purpose)
+
+    def passing(purpose: str) -> np.random.Generator:
+        return generator(seed, domain.name, number, purpose, visit) if visit else stream(purpose)
 
     draw = stream("street")
     shares = np.array([street.share for street in domain.streets])
@@ -119,20 +129,32 @@ def make_drive(seed: int, domain: Domain, number: int, duration_s: float) -> Dri
     if draw.uniform() < 0.1:
         speed = 0.0
     road = make_road(draw, kind, 2 * SIGHT_M + speed * duration_s + 20)
-    populace = Populace(stream("bodies"), domain)
+    populace = Populace(passing("bodies"), domain)
     ego = _ego(populace, road, speed)
+    if visit:
+        ego = _elsewhere(passing("ego"), ego)
     beside, lot_cars = roadside(stream("roadside"), populace, road, kind)
     ground = road_mesh(stream("ground"), road)
-    parked = parked_along(stream("parked"), populace, road, draw.uniform(*kind.parking_share)) + lot_cars
-    moving = moving_vehicles(stream("traffic"), populace, road, kind, ego, duration_s)
-    moving += waiting_vehicles(stream("crossings"), populace, road)
-    moving += people(stream("people"), populace, road, kind, domain.cyclist_share)
+    parked = parked_along(passing("parked"), populace, road, draw.uniform(*kind.parking_share)) + lot_cars
+    moving = moving_vehicles(passing("traffic"), populace, road, kind, ego, duration_s)
+    moving += waiting_vehicles(passing("crossings"), populace, road)
+    moving += people(passing("people"), populace, road, kind, domain.cyclist_share)
     return _assembled(road, joined([ground, beside]), parked, moving, ego)
 
 
 def _ego(populace: Populace, road: Road, speed: float) -> Actor:
     d = road.lane_offset_m(road.lanes - 1, 1)
     return replace(populace.vehicle(SIGHT_M, d, 0.0, "Car"), along_mps=speed)
+
+
+def _elsewhere(generator: np.random.Generator, ego: Actor) -> Actor:
+    """The ego vehicle of a later visit; it stays on the street, which is as long as the first drive needs."""
+    return replace(
+        ego,
+        s_m=ego.s_m + generator.uniform(0.0, LATER_START_M),
+        d_m=ego.d_m + generator.uniform(-LATER_ASIDE_M, LATER_ASIDE_M),
+        along_mps=ego.along_mps * generator.uniform(*LATER_SPEED),
+    )
 
 
 def _assembled(road: Road, surroundings: Mesh, parked: list[Actor], others: list[Actor], ego: Actor) -> Drive:

@@ -41,7 +41,8 @@ class SimulatedConfig:
     domain: "germany" or "usa".
     sensor: "kitti", "waymo" or "lyft".
     weather: "clear", "rain" or "night".
-    drives: number of drives.
+    drives: number of streets, each driven along `visits` times.
+    visits: drives along each street, with other traffic, other parked cars and a slightly other way each time.
     frames_per_drive: frames of each.
     frame_interval_s: time from frame to frame, seconds.
     seed: everything follows from it.
@@ -54,6 +55,7 @@ class SimulatedConfig:
     sensor: str = "kitti"
     weather: str = "clear"
     drives: int = 10
+    visits: int = 1
     frames_per_drive: int = 20
     frame_interval_s: float = 0.5
     seed: int = 0
@@ -69,7 +71,8 @@ class SimulatedConfig:
         if self.fov not in FOVS:
             raise ConfigError(f"SimulatedConfig.fov: expected one of {', '.join(FOVS)}, got {self.fov!r}")
         for field, least, most in (
-            ("drives", 1, LARGEST), ("frames_per_drive", 1, LARGEST), ("seed", 0, 2**63 - 1), ("min_points", 1, 1000),
+            ("drives", 1, LARGEST), ("visits", 1, 99), ("frames_per_drive", 1, LARGEST), ("seed", 0, 2**63 - 1),
+            ("min_points", 1, 1000),
         ):  # fmt: skip
             if not least <= getattr(self, field) <= most:
                 raise ConfigError(f"SimulatedConfig.{field}: expected {least} to {most}, got {getattr(self, field)}")
@@ -92,28 +95,31 @@ class Simulator:
         self._weather = weather_of(config.weather)
         self.camera = make_camera(self._sensor)
         self._pulses = visible_pulses(self._sensor, self.camera) if config.fov == "camera" else None
-        self._drives: OrderedDict[int, Drive] = OrderedDict()
+        self._drives: OrderedDict[tuple[int, int], Drive] = OrderedDict()
 
-    def drive(self, number: int) -> Drive:
-        """The world of this drive."""
-        if number not in self._drives:
+    def drive(self, number: int, visit: int = 0) -> Drive:
+        """The world of this drive along the street of this number."""
+        key = (number, visit)
+        if key not in self._drives:
             duration_s = self.config.frames_per_drive * self.config.frame_interval_s
-            self._drives[number] = make_drive(self.config.seed, self._domain, number, duration_s)
-        self._drives.move_to_end(number)
+            self._drives[key] = make_drive(self.config.seed, self._domain, number, duration_s, visit)
+        self._drives.move_to_end(key)
         while len(self._drives) > DRIVES_KEPT:
             self._drives.popitem(last=False)
-        return self._drives[number]
+        return self._drives[key]
 
-    def frame(self, frame_id: str, drive_number: int, index: int) -> Frame:
+    def frame(self, frame_id: str, drive_number: int, index: int, visit: int = 0) -> Frame:
         """Frame `index` of a drive, under the name `frame_id`."""
         config, sensor = self.config, self._sensor
-        drive, time_s = self.drive(drive_number), index * config.frame_interval_s
+        drive, time_s = self.drive(drive_number, visit), index * config.frame_interval_s
         world_from_lidar = self._pose(drive, time_s)
         velocity, yaw_rate = self._motion(drive, time_s, world_from_lidar)
         rays = make_rays(sensor, velocity, yaw_rate, self._pulses)
         seen, moving = drive.moving_at(time_s, sensor.turn_s, is_ahead_only=config.fov == "camera" and not config.image)
         scenes = (drive.scene, RayScene(moving))
-        stream = generator(config.seed, config.domain, config.sensor, config.weather, drive_number, index, "scan")
+        again = (visit,) if visit else ()
+        path = (config.domain, config.sensor, config.weather, drive_number, index, "scan", *again)
+        stream = generator(config.seed, *path)
         found = scan(scenes, rays, world_from_lidar, sensor, self._weather, stream)
         if config.fov == "camera":
             found = _only(found, is_in_view(found.points[:, :3], self.camera))
@@ -125,7 +131,7 @@ class Simulator:
         labels = annotate(objects, rays, found, self.camera, config.fov == "camera", policy)
         return Frame(
             frame_id=frame_id,
-            timestamp_ns=EPOCH_NS + drive_number * DRIVE_APART_NS + round(time_s * 1e9),
+            timestamp_ns=EPOCH_NS + (visit * config.drives + drive_number) * DRIVE_APART_NS + round(time_s * 1e9),
             points=found.points,
             labels=labels,
             camera=self.camera,

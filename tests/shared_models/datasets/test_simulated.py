@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared_models.datasets.simulated import SimulatedDataset
+from shared_models.datasets.simulated import SimulatedDataset, drive_of
 from shared_models.errors import DatasetError, NotFoundError
 from shared_models.simulation.simulator import SimulatedConfig
 
@@ -12,6 +12,17 @@ def test_frames_are_named_by_place_sensor_and_weather():
     names = SimulatedDataset(config).frame_ids
     assert names[0] == "sim-usa-waymo-rain-0000-0000"
     assert SimulatedDataset(SimulatedConfig()).frame_ids[-1] == "sim-germany-kitti-0009-0019"
+
+
+def test_a_frames_name_tells_its_street_and_its_drive():
+    config = SimulatedConfig(weather="night", drives=2, visits=2, frames_per_drive=1)
+    found = [drive_of(name) for name in SimulatedDataset(config).frame_ids]
+    street = "sim-germany-kitti-night-0000"
+    assert found[:2] == [(street, street), (street, f"{street}.1")]
+    assert len({drive for _, drive in found}) == 4
+    assert drive_of("training-000123") is None
+    val = SimulatedDataset(SimulatedConfig(drives=10, visits=2, frames_per_drive=1), "val")
+    assert {drive_of(name)[0][-4:] for name in val.frame_ids} == {"0008", "0009"}
 
 
 def test_no_street_is_in_both_splits():

@@ -157,6 +157,34 @@ def test_the_ego_vehicle_drives(make_frame):
         )
 
 
+def test_a_second_visit_finds_the_street_again_with_other_traffic():
+    plain = SimulatedDataset(SimulatedConfig(drives=2, frames_per_drive=3, seed=8))
+    twice = SimulatedDataset(SimulatedConfig(drives=2, frames_per_drive=3, seed=8, visits=2))
+    assert len(twice) == 12
+    assert set(plain.frame_ids) < set(twice.frame_ids)
+    first, again, elsewhere = (f"sim-germany-kitti-{name}-0001" for name in ("0000", "0000.1", "0001"))
+    assert (plain.frame(first).points == twice.frame(first).points).all()
+    frames = [twice.frame(name) for name in (first, again, elsewhere)]
+    before, after = (frame.world_from_lidar[:3, 3] for frame in frames[:2])
+    assert 0.1 < np.linalg.norm(after - before) < 25
+    assert len({frame.timestamp_ns for frame in frames}) == 3
+
+    def fixed(frame):
+        """Cubes of half a metre with houses, poles and trees in them, higher than a vehicle, where both drives see."""
+        points = frame.points[:, :3].astype(np.float64)
+        world = points @ frame.world_from_lidar[:3, :3].T + frame.world_from_lidar[:3, 3]
+        kept = (points[:, 2] > 1.0) & (np.hypot(points[:, 0], points[:, 1]) < 35)
+        return {tuple(cube) for cube in np.floor(world[kept] / 0.5).astype(int).tolist()}
+
+    cubes = [fixed(frame) for frame in frames]
+    shared = [len(cubes[0] & other) / min(len(cubes[0]), len(other)) for other in cubes[1:]]
+    assert shared[0] > 0.3
+    assert shared[0] > 5 * shared[1]
+    assert len(frames[0].labels.boxes) != len(frames[1].labels.boxes) or not np.allclose(
+        frames[0].labels.boxes[:, 3:6], frames[1].labels.boxes[:, 3:6]
+    )
+
+
 def test_rain_loses_points_and_adds_backscatter(make_frame):
     dry, wet = (make_frame(1, domain="usa", sensor="waymo", fov="full", weather=w) for w in ("clear", "rain"))
     assert len(wet.points) < 0.95 * len(dry.points)
@@ -188,7 +216,7 @@ def test_ten_thousand_scenes():
     "wrong",
     [
         {"domain": "france"}, {"sensor": "radar"}, {"weather": "snow"}, {"fov": "half"}, {"drives": 0}, {"seed": -1},
-        {"frames_per_drive": 5000}, {"frame_interval_s": 0.0}, {"min_points": 0},
+        {"frames_per_drive": 5000}, {"frame_interval_s": 0.0}, {"min_points": 0}, {"visits": 0},
     ],
 )  # fmt: skip
 def test_a_wrong_configuration_is_refused(wrong):
