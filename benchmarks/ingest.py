@@ -30,7 +30,7 @@ from benchmarks.faults.nowhere import METHOD, nowhere
 from benchmarks.faults.process_use import use_of
 from benchmarks.faults.serving import Serving, serving
 from benchmarks.faults.vehicles import BACKBONE, CODEC, ScenePool
-from protos.policy import VehicleIdentity
+from protos.policy import Limits, VehicleIdentity
 from protos.report import VehicleReport
 from shared_models.errors import OperatorError, UpcycleError
 from shared_models.records import EncodedScene, SceneManifest
@@ -198,7 +198,8 @@ def main(
     console.print(
         f"durable is {ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f}) of the slower of the two "
         f"({WANTED_RATIO:g} wanted): {report['scenes_per_s']:.0f} scenes/s, acknowledged after "
-        f"{report['ack_p50_ms']:.0f} ms (median), {report['ack_p99_ms']:.0f} ms (99 of 100), up to 4 under way"
+        f"{report['ack_p50_ms']:.0f} ms (median), {report['ack_p99_ms']:.0f} ms (99 of 100), "
+        f"up to {Limits().max_scenes_in_flight} under way"
     )
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)

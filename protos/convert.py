@@ -59,9 +59,18 @@ def manifest_from_message(message: ingest_pb2.SceneManifest) -> SceneManifest:
         raise ProtocolError(str(error)) from error
 
 
-def begin_to_message(manifest: SceneManifest) -> ingest_pb2.BeginScene:
-    """The message that opens a scene."""
-    return ingest_pb2.BeginScene(scene_id=bytes.fromhex(manifest.scene_id), manifest=manifest_to_message(manifest))
+def begin_to_message(manifest: SceneManifest, scene_id: str | None = None, data: bytes = b"") -> ingest_pb2.BeginScene:
+    """The message that opens a scene.
+
+    scene_id: the manifest's, where it is known already. data: the first bytes of the payload, or all.
+    """
+    is_part = 0 < len(data) < manifest.payload_bytes
+    return ingest_pb2.BeginScene(
+        scene_id=bytes.fromhex(scene_id or manifest.scene_id),
+        manifest=manifest_to_message(manifest),
+        data=data,
+        crc32=zlib.crc32(data) if is_part else None,
+    )
 
 
 def begin_from_message(message: ingest_pb2.BeginScene) -> SceneManifest:
@@ -71,26 +80,48 @@ def begin_from_message(message: ingest_pb2.BeginScene) -> SceneManifest:
         ProtocolError: malformed, or the scene id is not the one that follows from the manifest.
     """
     manifest = manifest_from_message(message.manifest)
-    if message.scene_id.hex() != manifest.scene_id:
+    claimed, expected = message.scene_id.hex(), manifest.scene_id
+    if claimed != expected:
         raise ProtocolError(
-            f"frame {manifest.frame_id}: scene id {message.scene_id.hex()[:12]} does not follow from the manifest, "
-            f"expected {manifest.scene_id[:12]}; see docs/protocol.md"
+            f"frame {manifest.frame_id}: scene id {claimed[:12]} does not follow from the manifest, "
+            f"expected {expected[:12]}; see docs/protocol.md"
         )
     return manifest
 
 
-def chunks_of(scene: EncodedScene, chunk_bytes: int, offset: int = 0) -> Iterator[ingest_pb2.Chunk]:
+def check_begin_data(message: ingest_pb2.BeginScene, data: bytes, max_bytes: int) -> None:
+    """Check `data`, the first bytes of the payload that came with the message that opens a scene; b"" where none did.
+
+    Raises:
+        ProtocolError: more than the payload has or than the server's limit, or a part without its CRC.
+        IntegrityError: a part does not match its CRC. The whole payload has its SHA-256 instead.
+    """
+    declared = message.manifest.payload_bytes
+    if len(data) > min(max_bytes, declared):
+        raise ProtocolError(f"begin: expected at most {min(max_bytes, declared)} bytes of data, got {len(data)}")
+    if message.HasField("crc32"):
+        _check_crc(data, message.crc32, 0)
+    elif 0 < len(data) < declared:
+        raise ProtocolError(f"begin: {len(data)} of {declared} bytes of data came without their CRC-32")
+
+
+def chunks_of(
+    scene: EncodedScene, chunk_bytes: int, offset: int = 0, is_last_told: bool = False
+) -> Iterator[ingest_pb2.Chunk]:
     """The scene's payload from `offset` on, in messages of at most `chunk_bytes` of data each.
+
+    is_last_told: the last one finishes the scene, for servers that understand it.
 
     Raises:
         ProtocolError: `offset` lies behind the payload's end.
     """
     if offset > len(scene.payload):
         raise ProtocolError(f"offset {offset} asked for, the payload has {len(scene.payload)} bytes")
-    scene_id = bytes.fromhex(scene.manifest.scene_id)
-    for start in range(offset, len(scene.payload), chunk_bytes):
+    scene_id, end = bytes.fromhex(scene.manifest.scene_id), len(scene.payload)
+    for start in range(offset, end, chunk_bytes):
         data = scene.payload[start : start + chunk_bytes]
-        yield ingest_pb2.Chunk(scene_id=scene_id, offset=start, data=data, crc32=zlib.crc32(data))
+        is_last = is_last_told and start + chunk_bytes >= end
+        yield ingest_pb2.Chunk(scene_id=scene_id, offset=start, data=data, crc32=zlib.crc32(data), is_last=is_last)
 
 
 def chunk_data(message: ingest_pb2.Chunk, max_bytes: int) -> bytes:
@@ -103,11 +134,7 @@ def chunk_data(message: ingest_pb2.Chunk, max_bytes: int) -> bytes:
     data = message.data
     if not 0 < len(data) <= max_bytes:
         raise ProtocolError(f"chunk at {message.offset}: expected 1 to {max_bytes} bytes of data, got {len(data)}")
-    actual = zlib.crc32(data)
-    if actual != message.crc32:
-        raise IntegrityError(
-            f"chunk at {message.offset}: CRC-32 {message.crc32:08x} declared, {actual:08x} found; send it again"
-        )
+    _check_crc(data, message.crc32, message.offset)
     return data
 
 
@@ -163,6 +190,7 @@ def policy_to_message(policy: Policy) -> common_pb2.Policy:
         is_any_backbone_accepted=policy.backbone_hashes is None,
         codecs=sorted(policy.codecs),
         split_layers=sorted(policy.split_layers),
+        guard=policy.guard,
         limits=common_pb2.Limits(
             max_payload_bytes=limits.max_payload_bytes,
             max_decoded_bytes=limits.max_decoded_bytes,
@@ -193,6 +221,7 @@ def policy_from_message(message: common_pb2.Policy) -> Policy:
             codecs=frozenset(message.codecs),
             split_layers=frozenset(message.split_layers),
             limits=limits,
+            guard=message.guard,
         )
     except InvalidValueError as error:
         raise ProtocolError(f"policy: {error}") from error
@@ -239,6 +268,7 @@ def welcome_to_message(terms: ServerTerms) -> ingest_pb2.Welcome:
         policy=policy_to_message(terms.policy),
         credit_bytes=terms.credit_bytes,
         server_version=terms.server_version,
+        takes_data_in_begin=terms.takes_data_in_begin,
     )
 
 
@@ -253,7 +283,14 @@ def welcome_from_message(message: ingest_pb2.Welcome) -> ServerTerms:
         policy=policy_from_message(message.policy),
         credit_bytes=message.credit_bytes,
         server_version=message.server_version,
+        takes_data_in_begin=message.takes_data_in_begin,
     )
+
+
+def _check_crc(data: bytes, declared: int, offset: int) -> None:
+    actual = zlib.crc32(data)
+    if actual != declared:
+        raise IntegrityError(f"chunk at {offset}: CRC-32 {declared:08x} declared, {actual:08x} found; send it again")
 
 
 def scene_id_from_bytes(value: bytes) -> str:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, fields
 from shared_models.errors import (
     BackboneMismatchError,
     CodecRefusedError,
+    GuardRefusedError,
     InvalidValueError,
     PayloadTooLargeError,
     VersionError,
 )
 from shared_models.records import SceneManifest, check
+from shared_models.records.features import MAX_GUARD_LENGTH
 
 PROTOCOL_VERSIONS = (1,)
 MAX_MESSAGE_BYTES = 4 << 20  # gRPC's own default; no message of this protocol comes near it
@@ -32,7 +34,7 @@ class Limits:
     max_payload_bytes: int = 64 << 20
     max_decoded_bytes: int = 256 << 20
     max_chunk_bytes: int = 256 << 10
-    max_scenes_in_flight: int = 4
+    max_scenes_in_flight: int = 8
     max_scene_ids_per_query: int = 1000
 
     def __post_init__(self) -> None:
@@ -51,14 +53,19 @@ class Policy:
     codecs: accepted codec names.
     split_layers: accepted split layers; empty accepts any.
     limits: sizes and counts.
+    guard: what vehicles must do to features before they pack them, as `Guard.described()` writes it; "none": leave them
+        as they are; "": as each vehicle likes.
     """
 
     backbone_hashes: frozenset[str] | None
     codecs: frozenset[str]
     split_layers: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
+    guard: str = ""
 
     def __post_init__(self) -> None:
+        if self.guard:
+            check.name("Policy", "guard", self.guard, MAX_GUARD_LENGTH)
         for value in self.backbone_hashes or ():
             check.sha256_hex("Policy", "backbone_hashes", value)
         for name in ("codecs", "split_layers"):
@@ -78,6 +85,7 @@ class Policy:
         lines += [f"codec {value}" for value in sorted(self.codecs)]
         lines += [f"split_layer {value}" for value in sorted(self.split_layers)]
         lines += [f"{each.name} {getattr(self.limits, each.name)}" for each in fields(self.limits)]
+        lines += [f"guard {self.guard}"] if self.guard else []  # without one, the id is as it was before guards
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def check_backbone(self, backbone_hash: str, split_layer: str) -> None:
@@ -102,6 +110,17 @@ class Policy:
                 f"{', '.join(sorted(self.codecs))}"
             )
 
+    def check_guard(self, guard: str, item: str) -> None:
+        """Raises GuardRefusedError: `item`'s features are under another guard than the policy's.
+
+        guard: as `Guard.described()` writes it, "none" where there is none.
+        """
+        if self.guard and guard != self.guard:
+            raise GuardRefusedError(
+                f"{item}: its features are under guard {guard!r}, the server takes {self.guard!r} only: "
+                "make it anew under that guard"
+            )
+
     def check_manifest(self, manifest: SceneManifest) -> None:
         """Refuse a scene before its payload is sent.
 
@@ -122,12 +141,14 @@ class ServerTerms:
     """What a server answered to a vehicle's hello.
 
     credit_bytes: payload bytes that may be sent before the server grants more; 0 where it sets no such limit.
+    takes_data_in_begin: the message that begins a scene may carry its first bytes, and its last chunk may finish it.
     """
 
     protocol_version: int
     policy: Policy
     credit_bytes: int = 0
     server_version: str = ""
+    takes_data_in_begin: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

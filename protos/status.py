@@ -54,6 +54,7 @@ STATUSES: dict[type[errors.UpcycleError], Status] = {
     errors.VersionError: Status(_Code.FAILED_PRECONDITION, 426, pb.REASON_VERSION),
     errors.BackboneMismatchError: Status(_Code.FAILED_PRECONDITION, 409, pb.REASON_BACKBONE_MISMATCH),
     errors.CodecRefusedError: Status(_Code.FAILED_PRECONDITION, 415, pb.REASON_CODEC_REFUSED),
+    errors.GuardRefusedError: Status(_Code.FAILED_PRECONDITION, 409, pb.REASON_GUARD_REFUSED),
     errors.IntegrityError: Status(_Code.ABORTED, 422, pb.REASON_INTEGRITY, True, 0),
     errors.UnauthenticatedError: Status(_Code.UNAUTHENTICATED, 401, pb.REASON_UNAUTHENTICATED),
     errors.PermissionDeniedError: Status(_Code.PERMISSION_DENIED, 403, pb.REASON_PERMISSION_DENIED),

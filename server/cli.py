@@ -29,6 +29,7 @@ from server.data_options import (
 )
 from server.pki.cli import app as pki_app
 from server.records.cli import add_commands as add_record_commands
+from server.upload_options import AuditOption, UploadPolicyOption
 from shared_models.configuration import from_toml
 from shared_models.errors import ConfigError
 
@@ -57,6 +58,8 @@ def serve(
     any_backbone: Annotated[bool, typer.Option("--any-backbone", help="Accept every backbone; for trials.")] = False,
     codec: Annotated[list[str] | None, typer.Option(help="Accepted codec, repeatable; default: all.")] = None,
     split_layer: Annotated[list[str] | None, typer.Option(help="Accepted split layer, repeatable.")] = None,
+    upload_policy: UploadPolicyOption = None,
+    audit: AuditOption = None,
     model: Annotated[Path | None, typer.Option(help="Folder of the checkpoint that vehicles may fetch.")] = None,
     tls: Annotated[
         Path | None,
@@ -82,23 +85,20 @@ def serve(
 ) -> None:
     """Receive scenes until stopped; prints "listening on HOST:PORT"."""
     use_stores(catalogue, payloads, s3_endpoint)
-    from protos.policy import Policy
+    from server.asked_uploads import AskedUploads, announce
     from server.ingest.config import IngestConfig
     from server.ingest.log_format import use_log_format
     from server.ingest.server import Listen
-    from shared_models.codecs import CODECS
 
-    hashes = frozenset([*(backbone_hash or ()), *([_backbone_of(checkpoint, setting)] if checkpoint else ())])
-    if any_backbone == bool(hashes):
-        raise ConfigError("give --backbone-hash or --checkpoint, or else --any-backbone for trials")
-    unknown = set(codec or ()) - set(CODECS)
-    if unknown:
-        raise ConfigError(f"unknown codec {', '.join(sorted(unknown))}; known: {', '.join(sorted(CODECS))}")
-    policy = Policy(
-        backbone_hashes=None if any_backbone else hashes,
-        codecs=frozenset(codec or CODECS),
+    asked = AskedUploads(
+        backbone_hashes=frozenset(
+            [*(backbone_hash or ()), *([_backbone_of(checkpoint, setting)] if checkpoint else ())]
+        ),
+        is_any_backbone=any_backbone,
+        codecs=frozenset(codec or ()),
         split_layers=frozenset(split_layer or ()),
     )
+    policy = asked.policy(upload_policy, audit or ())
     if model is not None and not model.is_dir():
         raise ConfigError(f"--model: {model} is no folder; give the one of the checkpoint that vehicles may fetch")
     listen = Listen(host=host, port=port, is_public_allowed=insecure_public, is_encrypted=tls is not None)
@@ -109,6 +109,7 @@ def serve(
     settings = IngestConfig() if config is None else from_toml(IngestConfig, config)
     use_log_format(log_format)
     logging.getLogger("server").setLevel(logging.INFO)
+    announce(policy)
     metrics = None if metrics_port is None else (metrics_host, metrics_port)
     asyncio.run(_serve(data, listen, policy, model, tls, retain_days, settings, metrics))
 
@@ -130,13 +131,13 @@ def list_scenes(
                 print(json.dumps(_row(stored)))
             return
         table = Table()
-        for heading in ("scene", "vehicle", "frame", "codec", "bytes", "stored at"):
+        for heading in ("scene", "vehicle", "frame", "codec", "guard", "bytes", "stored at"):
             table.add_column(heading, overflow="fold")
         for stored in archive.catalogue.scenes():
             row = _row(stored)
             table.add_row(
                 row["scene_id"][:12], row["vehicle"], escape(row["frame_id"]), escape(row["codec"]),
-                f"{row['payload_bytes']:,}", row["stored_at"],
+                escape(row["guard"]), f"{row['payload_bytes']:,}", row["stored_at"],
             )  # fmt: skip
         counts = archive.catalogue.counts()
         table.caption = f"{counts.scenes} scenes, {counts.payload_bytes:,} bytes"
@@ -241,8 +242,8 @@ def _row(stored: StoredScene) -> dict[str, Any]:
     from server.repositories.pseudonym import vehicle_tag
 
     row = asdict(stored.manifest)
-    stored_at = _iso(stored.stored_at_ns)
-    return {"scene_id": stored.scene_id, "vehicle": vehicle_tag(row.pop("vehicle_id")), **row, "stored_at": stored_at}
+    name, kept = vehicle_tag(row.pop("vehicle_id")), {"guard": stored.guard, "stored_at": _iso(stored.stored_at_ns)}
+    return {"scene_id": stored.scene_id, "vehicle": name, **row, **kept}
 
 
 def _iso(at_ns: int) -> str:

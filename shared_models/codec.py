@@ -13,6 +13,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from shared_models.errors import InvalidValueError
+from shared_models.records.features import NO_GUARD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,11 @@ class PayloadHeader:
     frame_bytes: int
     body_bytes: int
     guard: str = ""
+
+    @property
+    def guard_or_none(self) -> str:
+        """`guard` as policies and the catalogue write it: "none", which is a guard's name, where there is none."""
+        return self.guard or NO_GUARD
 
 
 class Codec(ABC):

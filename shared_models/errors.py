@@ -22,6 +22,7 @@
         ├── VersionError            a protocol or payload version that this build does not read
         ├── BackboneMismatchError   features of another backbone than the one accepted
         ├── CodecRefusedError       a codec that the server does not accept
+        ├── GuardRefusedError       features under another guard than the one that the server asks for
         ├── IntegrityError          bytes do not match their declared checksum or identity
         ├── UnauthenticatedError    no certificate, or one that is expired, revoked or of an unknown authority
         └── PermissionDeniedError   known, but not allowed: another vehicle's scene, or another role's call
@@ -128,6 +129,10 @@ class BackboneMismatchError(SenderError):
 
 class CodecRefusedError(SenderError):
     """A codec that the server does not accept."""
+
+
+class GuardRefusedError(SenderError):
+    """Features under another guard than the one that the server asks for."""
 
 
 class IntegrityError(SenderError):

@@ -38,11 +38,13 @@ class Guard(ABC):
 
     name: as in the table. config_class: its frozen configuration.
     needs_detections: whether it asks for the vehicle's own detections.
+    needs_keypoints: whether it changes nothing where a detector has no keypoints.
     """
 
     name: ClassVar[str]
     config_class: ClassVar[type] = NoSettings
     needs_detections: ClassVar[bool] = False
+    needs_keypoints: ClassVar[bool] = False
 
     def __init__(self, config: Any = None) -> None:
         self.config = self.config_class() if config is None else config
@@ -58,9 +60,17 @@ class Guard(ABC):
         Raises:
             InvalidValueError: the guard needs more about the scene than `context` has.
         """
-        changed = self._change(features, generator, context)
+        return self.marked(features, self._change(features, generator, context))
+
+    def marked(self, features: SceneFeatures, changed: SceneFeatures) -> SceneFeatures:
+        """`changed`, which this guard made of `features`, with the mark that it was here."""
         before = f"{features.guard}+" if features.guard else ""
         return replace(changed, guard=before + self.described())
+
+    @property
+    def parts(self) -> tuple[Guard, ...]:
+        """The guards that are applied one after the other; of most only itself."""
+        return (self,)
 
     def change(
         self, features: SceneFeatures, generator: torch.Generator, context: GuardContext | None = None

@@ -77,7 +77,7 @@ def replay(
     checkpoint: CheckpointPath = None,
     seed: Seed = 0,
     codec: Codecs = ["float32"],  # noqa: B006 - typer reads the default and copies it
-    guard: GuardName = "none",
+    guard: GuardName = "",
     rate: Rate = 0.0,
     shard: Shard = "0/1",
     passes: Passes = 1,

@@ -30,7 +30,9 @@ GuardName = Annotated[
     typer.Option(
         "--guard",
         metavar="NAME[,KEY=VALUE...]",
-        help="What is done to the features before they are packed, as noise,epsilon=4; several are joined by '+'.",
+        help="What is done to the features before they are packed, as noise,epsilon=4; several are joined by '+'. "
+        "Without: what the server asks for, or else what this version recommends.",
+        show_default=False,
     ),
 ]
 Rate = Annotated[float, typer.Option("--rate", metavar="HZ", help="Scans per second; 0 is as fast as possible.")]

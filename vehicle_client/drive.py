@@ -13,6 +13,7 @@ from shared_models.errors import ConfigError, ServerUnreachableError
 from vehicle_client.bandwidth import AUTO, Bandwidth
 from vehicle_client.bandwidth import FILE_NAME as BANDWIDTH_FILE
 from vehicle_client.drive_config import DriveConfig
+from vehicle_client.drive_guard import DriveGuard
 from vehicle_client.drive_result import DriveResult
 from vehicle_client.extractor import Extractor, VehicleDetector
 from vehicle_client.heartbeat import beat
@@ -34,8 +35,8 @@ Outcome = FrameReport | RejectedFrame
 Progress = Callable[[Outcome, int], None]
 
 
-def _greet(uploader: Uploader, config: DriveConfig) -> Policy | None:
-    """Learn at once that the server refuses this vehicle or one of its codecs, and what it accepts.
+def _greet(uploader: Uploader, config: DriveConfig, guard: DriveGuard) -> Policy | None:
+    """Learn at once that the server refuses this vehicle or one of its codecs, or asks for what it cannot do.
 
     A server that is away may come back during the drive.
     """
@@ -45,6 +46,7 @@ def _greet(uploader: Uploader, config: DriveConfig) -> Policy | None:
         logger.warning("the server does not answer yet, scenes wait in the outbox: %s", error)
         return None
     config.check_policy(policy)
+    guard.check(policy)
     return policy
 
 
@@ -109,6 +111,7 @@ class Drive:
         Raises:
             ServerUnreachableError: after the last frame, no progress for `give_up_after_s`; what was not sent waits.
             BackboneMismatchError, VersionError, CodecRefusedError: the server refuses it, or one of its codecs.
+            GuardRefusedError: the server asks for a guard that this vehicle cannot apply, or not for --guard's.
             ConfigError: the state folder is another vehicle's.
             StorageFullError, StorageError: outbox or detections cannot be kept on this machine.
         """
@@ -121,7 +124,8 @@ class Drive:
         )
         patience = UploaderConfig(give_up_after_s=config.give_up_after_s)
         uploader = Uploader(config.server, identity, patience, gate=self._bandwidth, tls=config.tls)
-        policy = _greet(uploader, config)
+        guard = DriveGuard(config.guard, config.state, config.extractor.is_detecting)
+        policy = _greet(uploader, config, guard)
         log = DriveLog()
         with ExitStack() as opened:
             outbox = opened.enter_context(Outbox(config.state / "outbox", config.outbox))
@@ -131,7 +135,7 @@ class Drive:
             for part in (self._bandwidth, self._selector):  # their files are this process's while it has the outbox
                 if part is not None:
                     opened.enter_context(part)
-            pipeline = self._pipeline(outbox, uploader)
+            pipeline = self._pipeline(outbox, uploader, guard)
             with uploader.in_background(outbox) as background:
                 upload = self._drive(pipeline, outbox, background, policy, log, on_outcome)
             return DriveResult(
@@ -139,11 +143,12 @@ class Drive:
                 upload=upload,
                 bandwidth=None if self._bandwidth is None else self._bandwidth.report(),
                 selection=None if self._selector is None else self._selector.report(),
+                guard=pipeline.guard,
                 outbox=outbox.report(),
                 dropped_scenes=outbox.counts().evicted - evicted,
             )
 
-    def _pipeline(self, outbox: Outbox, uploader: Uploader) -> Pipeline:
+    def _pipeline(self, outbox: Outbox, uploader: Uploader, guard: DriveGuard) -> Pipeline:
         bandwidth = self._bandwidth
 
         def choose_codec() -> str:
@@ -151,9 +156,16 @@ class Drive:
             accepted = None if terms is None else terms.policy.codecs
             return bandwidth.codec(accepted, outbox.counts().pending_bytes) if bandwidth is not None else AUTO
 
-        is_auto = self._config.codecs == (AUTO,)
+        def choose_guard() -> str:
+            return guard.now(None if uploader.terms is None else uploader.terms.policy)
+
         return Pipeline(
-            self._extractor, outbox, self._pipeline_config, self._selector, choose_codec if is_auto else None
+            self._extractor,
+            outbox,
+            self._pipeline_config,
+            self._selector,
+            choose_codec if self._config.codecs == (AUTO,) else None,
+            choose_guard=choose_guard,
         )
 
     def _drive(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from protos.policy import Policy
+from shared_models import guards
 from shared_models.errors import ConfigError
 from shared_models.records import check
 from vehicle_client.bandwidth import AUTO, BandwidthConfig
@@ -29,7 +30,8 @@ class DriveConfig:
     vehicle_id: name under which the scenes are sent; the state folder keeps it and is this vehicle's from then on.
     state: folder for the outbox and the kept detections.
     codecs: each frame is sent once with each; "auto" alone chooses one by what is left of the link's daily budget.
-    guard: what is done to the features before they are encoded.
+    guard: what is done to the features before they are encoded; "": as the server's policy says and, where that names
+        none, the guard that this version recommends (`shared_models.guards.DEFAULT_GUARD`).
     give_up_after_s: seconds without any progress of the upload after the last frame, after which the drive ends with an
         error; what was not sent stays in the outbox. While frames come, a server may be away for any time.
     bandwidth: rates and budgets of the links; None: not limited, not counted.
@@ -47,7 +49,7 @@ class DriveConfig:
     vehicle_id: str = "vehicle"
     state: Path = Path("state/vehicle")
     codecs: tuple[str, ...] = ("float32",)
-    guard: str = "none"
+    guard: str = ""
     give_up_after_s: float = 60.0
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
@@ -92,7 +94,7 @@ class DriveConfig:
         return PipelineConfig(
             vehicle_id=self.vehicle_id,
             codecs=self.possible_codecs(),
-            guard=self.guard,
+            guard=self.guard or guards.DEFAULT,
             detections_folder=self.state / "detections",
             region=self.region,
             priority=self.priority,

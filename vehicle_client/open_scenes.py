@@ -23,13 +23,15 @@ class OpenScene:
     chunks: Iterator[pb.Chunk] | None = None
     held: pb.Chunk | None = None  # made, and may not go yet
 
-    def start(self, offset: int, chunk_bytes: int) -> None:
+    def start(self, offset: int, chunk_bytes: int, is_last_told: bool = False) -> None:
         """The server names the byte from which on it wants the payload.
+
+        is_last_told: the last chunk finishes the scene.
 
         Raises:
             ProtocolError: there is no such byte.
         """
-        self.chunks = convert.chunks_of(self.scene, chunk_bytes, offset)
+        self.chunks = convert.chunks_of(self.scene, chunk_bytes, offset, is_last_told)
         self.asked_s = None
 
     def next_chunk(self) -> pb.Chunk | None:
@@ -51,13 +53,20 @@ class OpenScenes:
         """All that are under way."""
         return frozenset(self._scenes)
 
+    @property
+    def payload_bytes(self) -> int:
+        """Of all that are under way: they are in memory."""
+        return sum(len(each.scene.payload) for each in self._scenes.values())
+
     def get(self, scene_id: str) -> OpenScene | None:
         """One of them; None where it is not under way."""
         return self._scenes.get(scene_id)
 
-    def begin(self, scene: EncodedScene, now_s: float) -> None:
-        """The server is asked where to start."""
-        self._scenes[scene.manifest.scene_id] = OpenScene(scene=scene, asked_s=now_s)
+    def begin(self, scene: EncodedScene, now_s: float) -> str:
+        """The server is asked where to start; the scene's id."""
+        scene_id = scene.manifest.scene_id
+        self._scenes[scene_id] = OpenScene(scene=scene, asked_s=now_s)
+        return scene_id
 
     def close(self, scene_id: str) -> None:
         """It is stored or refused."""

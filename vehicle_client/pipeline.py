@@ -14,7 +14,9 @@ import torch
 
 from shared_models import codecs, guards
 from shared_models.errors import ConfigError, InvalidValueError
+from shared_models.guards.watch import GuardWatch
 from shared_models.records import EncodedScene, Frame, SceneFeatures, SceneManifest, check
+from shared_models.records.features import NO_GUARD
 from vehicle_client.detection_files import save_detections
 from vehicle_client.extractor import Extraction, Extractor
 from vehicle_client.priority import Priority
@@ -76,8 +78,11 @@ class Pipeline:
         selector: Selector[FrameReport] | None = None,
         choose_codec: Callable[[], str] | None = None,
         now_ns: Callable[[], int] = time.time_ns,
+        choose_guard: Callable[[], str] | None = None,
     ) -> None:
-        """`selector` says which frames are sent, None: all. `choose_codec` is asked for each instead of the config.
+        """`selector` says which frames are sent, None: all.
+
+        `choose_codec` and `choose_guard` are asked for each frame instead of the config.
 
         Raises:
             UnknownNameError, ConfigError: there is no such guard, or it needs detections and the vehicle makes none.
@@ -86,9 +91,9 @@ class Pipeline:
         self._extractor = extractor
         self._sink = sink
         self._config = config
-        self._guard = guards.build(config.guard)
-        if self._guard.needs_detections and not extractor.is_detecting:
-            raise ConfigError(f"guard {config.guard}: it needs the vehicle's detections: leave out --no-detections")
+        self._choose_guard = choose_guard
+        self._watched = config.guard if choose_guard is None else NO_GUARD
+        self._watch = self._opened(self._watched)
         self._generator = torch.Generator()
         if config.guard_seed is None:
             self._generator.seed()
@@ -117,12 +122,31 @@ class Pipeline:
             return [_rejected(reading.frame_id, str(error))]
         return [self._carry_out_or_reject(decision) for decision in decisions]
 
+    @property
+    def guard(self) -> GuardWatch:
+        """The guard that is applied now, and how many scenes it has changed."""
+        return self._watch
+
+    def _guard_now(self) -> GuardWatch:
+        name = self._watched if self._choose_guard is None else self._choose_guard()
+        if name != self._watched:
+            self._watch.finish()
+            self._watch, self._watched = self._opened(name), name
+        return self._watch
+
+    def _opened(self, name: str) -> GuardWatch:
+        guard = guards.build(name)
+        if guard.needs_detections and not self._extractor.is_detecting:
+            raise ConfigError(f"guard {name}: it needs the vehicle's detections: leave out --no-detections")
+        return GuardWatch(guard)
+
     def flush(self) -> list[FrameReport | RejectedFrame]:
         """What became of a frame that was held back; to be called after the last one.
 
         Raises:
             StorageFullError, StorageError: as `run`.
         """
+        self._watch.finish()
         held = [] if self._selector is None else self._selector.flush()
         return [self._carry_out_or_reject(decision) for decision in held]
 
@@ -138,7 +162,8 @@ class Pipeline:
     def _look_at(self, frame: Frame, read_s: float, late_s: float) -> tuple[Candidate, FrameReport]:
         extraction = self._extractor.extract(frame)
         started_s = time.perf_counter()
-        features = self._guard.apply(extraction.features, self._generator, self._extractor.guard_context(extraction))
+        watch, context = self._guard_now(), self._extractor.guard_context(extraction)
+        features = watch.apply(extraction.features, self._generator, context)
         guard_s = time.perf_counter() - started_s
         candidate = Candidate(
             frame=frame,

@@ -22,7 +22,7 @@ class UploaderConfig:
     give_up_after_s: once nothing more comes (`run`, `finish`), raise after so long without any progress; None: never.
     """
 
-    max_in_flight: int = 4
+    max_in_flight: int = 8
     max_attempts: int = 5
     first_delay_s: float = 0.2
     max_delay_s: float = 30.0

@@ -14,12 +14,15 @@ from protos import convert
 from protos.policy import ServerTerms, VehicleIdentity
 from protos.status import error_from_reason
 from protos.v1 import ingest_pb2 as pb
-from shared_models.errors import IntegrityError, NotFoundError, OperatorError, ProtocolError, UpcycleError
+from shared_models.errors import NotFoundError, OperatorError, ProtocolError, SenderError, UpcycleError
 from shared_models.records import EncodedScene, SceneManifest
 from vehicle_client.open_scenes import OpenScenes
 from vehicle_client.report_sender import ReportSender
 from vehicle_client.scene_queue import NoLimit, SceneQueue, SendingGate
 from vehicle_client.upload_tally import Refusal, Tally
+from vehicle_client.waiting_guard import check_waiting
+
+_OPEN_BYTES = 32 << 20  # of payloads in memory, beyond which no other scene is begun
 
 
 class UploadStream:
@@ -154,6 +157,8 @@ class UploadStream:
     def _may_begin(self) -> bool:
         if self.terms is None or not self._may_have_pending or self.pause_s or self._throttle_s is not None:
             return False
+        if self._open.payload_bytes >= _OPEN_BYTES:
+            return False
         return len(self._open) < min(self._max_in_flight, self.terms.policy.limits.max_scenes_in_flight)
 
     def _begin_next(self) -> pb.UploadRequest | None:
@@ -170,13 +175,40 @@ class UploadStream:
             self._may_have_pending = True
             if scene is None:
                 return None
-            self._open.begin(scene, self._clock_s())
-        return pb.UploadRequest(begin=convert.begin_to_message(manifest))
+            scene_id = self._open.begin(scene, self._clock_s())
+            data = self._ahead(scene, scene_id)
+            self._tally.asked(scene_id)
+        return pb.UploadRequest(begin=convert.begin_to_message(manifest, scene_id, data))
+
+    def _ahead(self, scene: EncodedScene, scene_id: str) -> bytes:
+        """What goes with a scene's begin: its first bytes, unless the server may hold some of it already.
+
+        Of scenes that an earlier process of this vehicle has begun nothing is known here. They wait in front, and they
+        are no more than `max_in_flight`: so many are asked for first.
+        """
+        terms, tally = self.terms, self._tally
+        if terms is None or not terms.takes_data_in_begin or (self._credit is not None and self._credit <= 0):
+            return b""
+        if tally.begins < self._max_in_flight or scene_id in tally.begun:
+            return b""
+        data = scene.payload[: terms.policy.limits.max_chunk_bytes]
+        if not data or not self._may_go(len(data)):
+            return b""
+        self._went(len(data))
+        return data
+
+    def _went(self, size: int) -> None:
+        self._tally.sent(size)
+        if self._credit is not None:
+            self._credit -= size
 
     def _load(self, manifest: SceneManifest) -> EncodedScene | None:
         try:
-            return self._queue.load(manifest.scene_id)
-        except IntegrityError as error:
+            scene = self._queue.load(manifest.scene_id)
+            if self.terms is not None:
+                check_waiting(scene, self.terms.policy)
+            return scene
+        except SenderError as error:
             self._give_up(manifest, error)
         except NotFoundError:
             pass  # evicted meanwhile
@@ -192,13 +224,14 @@ class UploadStream:
             if chunk is None:
                 sending.asked_s = self._clock_s()
                 return pb.UploadRequest(finish=pb.FinishScene(scene_id=bytes.fromhex(scene_id)))
-            if not self._may_go(len(chunk.data)):
+            size = len(chunk.data)  # each time that it is asked for, it is copied
+            if not self._may_go(size):
                 sending.held = chunk
                 continue  # another one may only have to be finished
             self._open.took_turn(scene_id)
-            self._tally.sent(len(chunk.data))
-            if self._credit is not None:
-                self._credit -= len(chunk.data)
+            self._went(size)
+            if chunk.is_last:
+                sending.asked_s = self._clock_s()
             return pb.UploadRequest(chunk=chunk)
         return None
 
@@ -223,7 +256,8 @@ class UploadStream:
             raise ProtocolError(f"the server answered for scene {scene_id[:12]}, which is not under way")
         match answer.WhichOneof("answer"):
             case "send_from":
-                sending.start(answer.send_from.offset, self.terms.policy.limits.max_chunk_bytes)
+                chunk_bytes = self.terms.policy.limits.max_chunk_bytes
+                sending.start(answer.send_from.offset, chunk_bytes, self.terms.takes_data_in_begin)
                 self._tally.started(scene_id, answer.send_from.offset)
             case "stored":
                 self._queue.mark_delivered(scene_id)

@@ -47,8 +47,15 @@ class Tally:
         self.refusals: deque[Refusal] = deque(maxlen=KEPT_REFUSALS)
         self.attempts: dict[str, int] = {}  # refusals so far of scenes that will be tried again
         self.offsets: dict[str, int] = {}  # where the server went on with scenes that are not stored yet
+        self.begins = 0
+        self.begun: set[str] = set()  # scenes of which a server may hold something
         self.unanswered: set[str] = set()  # scenes for which an answer never came: others go before them
         self.progress = 0  # grows whenever the server has got further
+
+    def asked(self, scene_id: str) -> None:
+        """A scene is begun."""
+        self.begins += 1
+        self.begun.add(scene_id)
 
     def started(self, scene_id: str, offset: int) -> None:
         """The server goes on with a scene at this byte."""
@@ -93,4 +100,5 @@ class Tally:
         self.progress += 1
         self.attempts.pop(scene_id, None)
         self.offsets.pop(scene_id, None)
+        self.begun.discard(scene_id)
         self.unanswered.discard(scene_id)

@@ -16,6 +16,7 @@ from benchmarks.faults.journal import Journal
 from benchmarks.faults.payloads import Payloads
 from benchmarks.faults.serving import make_policy, open_handed
 from protos.policy import VehicleIdentity
+from server.ingest.completion import Acknowledged
 from server.ingest.intake import Intake
 from server.ingest.open_scene import OpenScene
 from server.ingest.server import IngestServer, Listen, serve_until_signalled
@@ -67,13 +68,20 @@ class JournallingIntake(Intake):
 
     journal: Journal
 
-    async def begin(self, manifest: SceneManifest, *given: Any, **named: Any) -> OpenScene | StoredScene:
-        found = await super().begin(manifest, *given, **named)
+    async def begin(self, manifest: SceneManifest, data: bytes = b"") -> OpenScene | StoredScene:
+        found = await super().begin(manifest, data)
         if isinstance(found, OpenScene):
-            self.journal.write("begin", found.scene_id, found.held().size)
+            self.journal.write("begin", found.scene_id, found.found_bytes)
+            if found.held().size > found.found_bytes:
+                self.journal.write("chunk", found.scene_id, 0, len(data))
         else:
             self.journal.write("known", manifest.scene_id)
         return found
+
+    async def take_whole(self, manifest: SceneManifest, payload: bytes) -> Acknowledged:
+        self.journal.write("begin", manifest.scene_id, 0)
+        self.journal.write("chunk", manifest.scene_id, 0, len(payload))
+        return await super().take_whole(manifest, payload)
 
     async def add_chunk(self, scene: OpenScene, offset: int, data: bytes) -> None:
         self.journal.write("chunk", scene.scene_id, offset, len(data))

@@ -90,10 +90,12 @@ class Speaker:
     def _told(self, rng: random.Random, scene: EncodedScene) -> list[ingest_pb2.UploadRequest]:
         if rng.random() < 0.6:
             scene = rng.choice(_LIES_IN_SCENES)(rng, scene)
-        begin = convert.begin_to_message(scene.manifest)
+        ahead = rng.choice((0, 0, self.chunk_bytes, len(scene.payload), rng.randrange(2 * self.chunk_bytes)))
+        begin = convert.begin_to_message(scene.manifest, data=scene.payload[:ahead])
         if rng.random() < 0.3:
             _lie_in_manifest(rng, begin)
-        chunks = list(convert.chunks_of(scene, self.chunk_bytes, 0))
+        start = min(len(begin.data), rng.choice((len(begin.data), 0)))
+        chunks = list(convert.chunks_of(scene, self.chunk_bytes, start, is_last_told=rng.random() < 0.3))
         if chunks and rng.random() < 0.4:
             rng.choice(_LIES_IN_CHUNKS)(rng, chunks)
         finish = ingest_pb2.FinishScene(scene_id=begin.scene_id)

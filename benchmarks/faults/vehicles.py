@@ -14,7 +14,7 @@ import grpc
 import torch
 
 from protos import convert
-from protos.policy import VehicleIdentity
+from protos.policy import ServerTerms, VehicleIdentity
 from protos.v1 import ingest_pb2 as pb
 from protos.v1 import ingest_pb2_grpc
 from shared_models import codecs
@@ -94,10 +94,8 @@ class RawVehicle:
         call = stub.Upload()
         identity = VehicleIdentity(vehicle_id=self._vehicle_id, backbone_hash=BACKBONE)
         await call.write(pb.UploadRequest(hello=convert.hello_to_message(identity)))
-        welcome = (await call.read()).welcome
-        yield Session(
-            call, self._pool, self._vehicle_id, convert.welcome_from_message(welcome).policy.limits.max_chunk_bytes
-        )
+        terms = convert.welcome_from_message((await call.read()).welcome)
+        yield Session(call, self._pool, self._vehicle_id, terms)
         await call.done_writing()
         while await call.read() is not _END:
             pass
@@ -106,13 +104,15 @@ class RawVehicle:
 class Session:
     """A stream after its welcome."""
 
-    def __init__(self, call: Any, pool: ScenePool, vehicle_id: str, chunk_bytes: int) -> None:
-        self._call, self._pool, self._vehicle_id, self._chunk_bytes = call, pool, vehicle_id, chunk_bytes
+    def __init__(self, call: Any, pool: ScenePool, vehicle_id: str, terms: ServerTerms) -> None:
+        self._call, self._pool, self._vehicle_id = call, pool, vehicle_id
+        self._chunk_bytes, self._may_send_ahead = terms.policy.limits.max_chunk_bytes, terms.takes_data_in_begin
 
     async def send_scene(self) -> bool:
         """Send one; whether it is stored."""
         manifest, payload, crc32 = self._pool.next(self._vehicle_id)
-        begin = convert.begin_to_message(manifest)
+        is_ahead = self._may_send_ahead and len(payload) <= self._chunk_bytes
+        begin = convert.begin_to_message(manifest, data=payload if is_ahead else b"")
         await self._call.write(pb.UploadRequest(begin=begin))
         answer = await self._answer()
         if answer.WhichOneof("answer") != "send_from":

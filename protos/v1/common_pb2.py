@@ -24,19 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protos/v1/common.proto\x12\nupcycle.v1\"\x96\x01\n\x06Limits\x12\x19\n\x11max_payload_bytes\x18\x01 \x01(\x04\x12\x19\n\x11max_decoded_bytes\x18\x02 \x01(\x04\x12\x17\n\x0fmax_chunk_bytes\x18\x03 \x01(\r\x12\x1c\n\x14max_scenes_in_flight\x18\x04 \x01(\r\x12\x1f\n\x17max_scene_ids_per_query\x18\x05 \x01(\r\"\xa0\x01\n\x06Policy\x12\x11\n\tpolicy_id\x18\x01 \x01(\x0c\x12\x17\n\x0f\x62\x61\x63kbone_hashes\x18\x02 \x03(\x0c\x12 \n\x18is_any_backbone_accepted\x18\x03 \x01(\x08\x12\x0e\n\x06\x63odecs\x18\x04 \x03(\t\x12\x14\n\x0csplit_layers\x18\x05 \x03(\t\x12\"\n\x06limits\x18\x06 \x01(\x0b\x32\x12.upcycle.v1.Limits\"P\n\nDetections\x12\r\n\x05\x62oxes\x18\x01 \x03(\x02\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x0e\n\x06labels\x18\x03 \x03(\r\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t*\xed\x04\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_INTERNAL\x10\x01\x12\x11\n\rREASON_CALLER\x10\n\x12\x18\n\x14REASON_INVALID_VALUE\x10\x0b\x12\x17\n\x13REASON_UNKNOWN_NAME\x10\x0c\x12\x11\n\rREASON_CONFIG\x10\r\x12\x12\n\x0eREASON_DATASET\x10\x0e\x12\x15\n\x11REASON_CHECKPOINT\x10\x0f\x12\x14\n\x10REASON_NOT_FOUND\x10\x10\x12\x1c\n\x18REASON_TRAINING_DIVERGED\x10\x11\x12\x13\n\x0fREASON_OPERATOR\x10\x1e\x12\x1d\n\x19REASON_MISSING_DEPENDENCY\x10\x1f\x12\x11\n\rREASON_DEVICE\x10 \x12\x17\n\x13REASON_STORAGE_FULL\x10!\x12\x12\n\x0eREASON_STORAGE\x10\"\x12\x14\n\x10REASON_TRY_LATER\x10#\x12\x11\n\rREASON_SENDER\x10\x32\x12\x12\n\x0eREASON_PAYLOAD\x10\x33\x12\x1c\n\x18REASON_PAYLOAD_TOO_LARGE\x10\x34\x12\x13\n\x0fREASON_PROTOCOL\x10\x35\x12\x12\n\x0eREASON_VERSION\x10\x36\x12\x1c\n\x18REASON_BACKBONE_MISMATCH\x10\x37\x12\x18\n\x14REASON_CODEC_REFUSED\x10\x38\x12\x14\n\x10REASON_INTEGRITY\x10\x39\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10:\x12\x1c\n\x18REASON_PERMISSION_DENIED\x10;b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16protos/v1/common.proto\x12\nupcycle.v1\"\x96\x01\n\x06Limits\x12\x19\n\x11max_payload_bytes\x18\x01 \x01(\x04\x12\x19\n\x11max_decoded_bytes\x18\x02 \x01(\x04\x12\x17\n\x0fmax_chunk_bytes\x18\x03 \x01(\r\x12\x1c\n\x14max_scenes_in_flight\x18\x04 \x01(\r\x12\x1f\n\x17max_scene_ids_per_query\x18\x05 \x01(\r\"\xaf\x01\n\x06Policy\x12\x11\n\tpolicy_id\x18\x01 \x01(\x0c\x12\x17\n\x0f\x62\x61\x63kbone_hashes\x18\x02 \x03(\x0c\x12 \n\x18is_any_backbone_accepted\x18\x03 \x01(\x08\x12\x0e\n\x06\x63odecs\x18\x04 \x03(\t\x12\x14\n\x0csplit_layers\x18\x05 \x03(\t\x12\"\n\x06limits\x18\x06 \x01(\x0b\x32\x12.upcycle.v1.Limits\x12\r\n\x05guard\x18\x07 \x01(\t\"P\n\nDetections\x12\r\n\x05\x62oxes\x18\x01 \x03(\x02\x12\x0e\n\x06scores\x18\x02 \x03(\x02\x12\x0e\n\x06labels\x18\x03 \x03(\r\x12\x13\n\x0b\x63lass_names\x18\x04 \x03(\t*\x87\x05\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_INTERNAL\x10\x01\x12\x11\n\rREASON_CALLER\x10\n\x12\x18\n\x14REASON_INVALID_VALUE\x10\x0b\x12\x17\n\x13REASON_UNKNOWN_NAME\x10\x0c\x12\x11\n\rREASON_CONFIG\x10\r\x12\x12\n\x0eREASON_DATASET\x10\x0e\x12\x15\n\x11REASON_CHECKPOINT\x10\x0f\x12\x14\n\x10REASON_NOT_FOUND\x10\x10\x12\x1c\n\x18REASON_TRAINING_DIVERGED\x10\x11\x12\x13\n\x0fREASON_OPERATOR\x10\x1e\x12\x1d\n\x19REASON_MISSING_DEPENDENCY\x10\x1f\x12\x11\n\rREASON_DEVICE\x10 \x12\x17\n\x13REASON_STORAGE_FULL\x10!\x12\x12\n\x0eREASON_STORAGE\x10\"\x12\x14\n\x10REASON_TRY_LATER\x10#\x12\x11\n\rREASON_SENDER\x10\x32\x12\x12\n\x0eREASON_PAYLOAD\x10\x33\x12\x1c\n\x18REASON_PAYLOAD_TOO_LARGE\x10\x34\x12\x13\n\x0fREASON_PROTOCOL\x10\x35\x12\x12\n\x0eREASON_VERSION\x10\x36\x12\x1c\n\x18REASON_BACKBONE_MISMATCH\x10\x37\x12\x18\n\x14REASON_CODEC_REFUSED\x10\x38\x12\x14\n\x10REASON_INTEGRITY\x10\x39\x12\x1a\n\x16REASON_UNAUTHENTICATED\x10:\x12\x1c\n\x18REASON_PERMISSION_DENIED\x10;\x12\x18\n\x14REASON_GUARD_REFUSED\x10<b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.v1.common_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REASON']._serialized_start=437
-  _globals['_REASON']._serialized_end=1058
+  _globals['_REASON']._serialized_start=452
+  _globals['_REASON']._serialized_end=1099
   _globals['_LIMITS']._serialized_start=39
   _globals['_LIMITS']._serialized_end=189
   _globals['_POLICY']._serialized_start=192
-  _globals['_POLICY']._serialized_end=352
-  _globals['_DETECTIONS']._serialized_start=354
-  _globals['_DETECTIONS']._serialized_end=434
+  _globals['_POLICY']._serialized_end=367
+  _globals['_DETECTIONS']._serialized_start=369
+  _globals['_DETECTIONS']._serialized_end=449
 # @@protoc_insertion_point(module_scope)

@@ -35,6 +35,7 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_INTEGRITY: _ClassVar[Reason]
     REASON_UNAUTHENTICATED: _ClassVar[Reason]
     REASON_PERMISSION_DENIED: _ClassVar[Reason]
+    REASON_GUARD_REFUSED: _ClassVar[Reason]
 REASON_UNSPECIFIED: Reason
 REASON_INTERNAL: Reason
 REASON_CALLER: Reason
@@ -61,6 +62,7 @@ REASON_CODEC_REFUSED: Reason
 REASON_INTEGRITY: Reason
 REASON_UNAUTHENTICATED: Reason
 REASON_PERMISSION_DENIED: Reason
+REASON_GUARD_REFUSED: Reason
 
 class Limits(_message.Message):
     __slots__ = ("max_payload_bytes", "max_decoded_bytes", "max_chunk_bytes", "max_scenes_in_flight", "max_scene_ids_per_query")
@@ -77,20 +79,22 @@ class Limits(_message.Message):
     def __init__(self, max_payload_bytes: _Optional[int] = ..., max_decoded_bytes: _Optional[int] = ..., max_chunk_bytes: _Optional[int] = ..., max_scenes_in_flight: _Optional[int] = ..., max_scene_ids_per_query: _Optional[int] = ...) -> None: ...
 
 class Policy(_message.Message):
-    __slots__ = ("policy_id", "backbone_hashes", "is_any_backbone_accepted", "codecs", "split_layers", "limits")
+    __slots__ = ("policy_id", "backbone_hashes", "is_any_backbone_accepted", "codecs", "split_layers", "limits", "guard")
     POLICY_ID_FIELD_NUMBER: _ClassVar[int]
     BACKBONE_HASHES_FIELD_NUMBER: _ClassVar[int]
     IS_ANY_BACKBONE_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     CODECS_FIELD_NUMBER: _ClassVar[int]
     SPLIT_LAYERS_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    GUARD_FIELD_NUMBER: _ClassVar[int]
     policy_id: bytes
     backbone_hashes: _containers.RepeatedScalarFieldContainer[bytes]
     is_any_backbone_accepted: bool
     codecs: _containers.RepeatedScalarFieldContainer[str]
     split_layers: _containers.RepeatedScalarFieldContainer[str]
     limits: Limits
-    def __init__(self, policy_id: _Optional[bytes] = ..., backbone_hashes: _Optional[_Iterable[bytes]] = ..., is_any_backbone_accepted: _Optional[bool] = ..., codecs: _Optional[_Iterable[str]] = ..., split_layers: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    guard: str
+    def __init__(self, policy_id: _Optional[bytes] = ..., backbone_hashes: _Optional[_Iterable[bytes]] = ..., is_any_backbone_accepted: _Optional[bool] = ..., codecs: _Optional[_Iterable[str]] = ..., split_layers: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., guard: _Optional[str] = ...) -> None: ...
 
 class Detections(_message.Message):
     __slots__ = ("boxes", "scores", "labels", "class_names")

@@ -25,16 +25,18 @@ class Hello(_message.Message):
     def __init__(self, protocol_versions: _Optional[_Iterable[int]] = ..., vehicle_id: _Optional[str] = ..., backbone_hash: _Optional[bytes] = ..., split_layer: _Optional[str] = ..., codecs: _Optional[_Iterable[str]] = ..., client_version: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("protocol_version", "policy", "credit_bytes", "server_version")
+    __slots__ = ("protocol_version", "policy", "credit_bytes", "server_version", "takes_data_in_begin")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     CREDIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TAKES_DATA_IN_BEGIN_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     policy: _common_pb2.Policy
     credit_bytes: int
     server_version: str
-    def __init__(self, protocol_version: _Optional[int] = ..., policy: _Optional[_Union[_common_pb2.Policy, _Mapping]] = ..., credit_bytes: _Optional[int] = ..., server_version: _Optional[str] = ...) -> None: ...
+    takes_data_in_begin: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., policy: _Optional[_Union[_common_pb2.Policy, _Mapping]] = ..., credit_bytes: _Optional[int] = ..., server_version: _Optional[str] = ..., takes_data_in_begin: _Optional[bool] = ...) -> None: ...
 
 class UploadRequest(_message.Message):
     __slots__ = ("hello", "begin", "chunk", "finish", "report")
@@ -99,24 +101,30 @@ class SceneManifest(_message.Message):
     def __init__(self, vehicle_id: _Optional[str] = ..., frame_id: _Optional[str] = ..., timestamp_ns: _Optional[int] = ..., codec: _Optional[str] = ..., split_layer: _Optional[str] = ..., backbone_hash: _Optional[bytes] = ..., payload_sha256: _Optional[bytes] = ..., payload_bytes: _Optional[int] = ..., region: _Optional[str] = ...) -> None: ...
 
 class BeginScene(_message.Message):
-    __slots__ = ("scene_id", "manifest")
+    __slots__ = ("scene_id", "manifest", "data", "crc32")
     SCENE_ID_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CRC32_FIELD_NUMBER: _ClassVar[int]
     scene_id: bytes
     manifest: SceneManifest
-    def __init__(self, scene_id: _Optional[bytes] = ..., manifest: _Optional[_Union[SceneManifest, _Mapping]] = ...) -> None: ...
+    data: bytes
+    crc32: int
+    def __init__(self, scene_id: _Optional[bytes] = ..., manifest: _Optional[_Union[SceneManifest, _Mapping]] = ..., data: _Optional[bytes] = ..., crc32: _Optional[int] = ...) -> None: ...
 
 class Chunk(_message.Message):
-    __slots__ = ("scene_id", "offset", "data", "crc32")
+    __slots__ = ("scene_id", "offset", "data", "crc32", "is_last")
     SCENE_ID_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     CRC32_FIELD_NUMBER: _ClassVar[int]
+    IS_LAST_FIELD_NUMBER: _ClassVar[int]
     scene_id: bytes
     offset: int
     data: bytes
     crc32: int
-    def __init__(self, scene_id: _Optional[bytes] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., crc32: _Optional[int] = ...) -> None: ...
+    is_last: bool
+    def __init__(self, scene_id: _Optional[bytes] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., crc32: _Optional[int] = ..., is_last: _Optional[bool] = ...) -> None: ...
 
 class FinishScene(_message.Message):
     __slots__ = ("scene_id",)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from server.ingest.group_commit import GroupCommit
 from server.ingest.header import PayloadCheck
@@ -14,6 +14,14 @@ from server.repositories.repository import SceneCatalogue, StoredScene
 from server.stores.store import PartialPayload, PayloadStore
 from shared_models.errors import IntegrityError, NotFoundError, ProtocolError, SenderError, StorageError
 from shared_models.records import SceneManifest
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A scene that is durable."""
+
+    scene: StoredScene
+    was_already_stored: bool
 
 
 class Completion:
@@ -29,7 +37,7 @@ class Completion:
         clock_ns: Callable[[], int],
     ) -> None:
         self._store, self._catalogue = store, catalogue
-        self._rows, self._check_payload, self._quotas = GroupCommit(catalogue), check_payload, quotas
+        self.rows, self.check_payload, self.quotas = GroupCommit(catalogue), check_payload, quotas
         self._pseudonyms, self._clock_ns = pseudonyms, clock_ns
         self.placing = Placing(store, catalogue)
 
@@ -73,29 +81,35 @@ class Completion:
                 "begin it again and go on there"
             )
         try:
-            self._check_content(manifest, partial, rest)
+            guard = self._check_content(manifest, partial, rest)
         except SenderError:
             partial.discard()
             raise
         with self.placing.of(manifest.payload_sha256):
             partial.commit()
-            stored = self._add_row(scene_id, manifest)
-        self._quotas.add(manifest.vehicle_id, manifest.payload_bytes)
+            stored = self.rows.add(self.row(scene_id, manifest, guard))
+        self.quotas.add(manifest.vehicle_id, manifest.payload_bytes)
         return stored
 
-    def _add_row(self, scene_id: str, manifest: SceneManifest) -> StoredScene:
+    def row(self, scene_id: str, manifest: SceneManifest, guard: str) -> StoredScene:
+        """What the catalogue is to remember of a scene that is made durable now."""
         now_ns = self._clock_ns()
-        if self._pseudonyms is None:
-            return self._rows.add(StoredScene(manifest=manifest, stored_at_ns=now_ns, scene_id=scene_id))
-        stored_name = self._pseudonyms.stored_name(manifest.vehicle_id, now_ns)
-        named = replace(manifest, vehicle_id=stored_name)
-        return self._rows.add(StoredScene(manifest=named, stored_at_ns=now_ns, scene_id=scene_id))
+        if self._pseudonyms is not None:
+            manifest = replace(manifest, vehicle_id=self._pseudonyms.stored_name(manifest.vehicle_id, now_ns))
+        return StoredScene(manifest=manifest, stored_at_ns=now_ns, scene_id=scene_id, guard=guard)
 
-    def _check_content(self, manifest: SceneManifest, partial: PartialPayload, rest: bytes) -> None:
-        if partial.sha256 != manifest.payload_sha256:
-            raise IntegrityError(
-                f"frame {manifest.frame_id}: SHA-256 {manifest.payload_sha256[:12]} declared, {partial.sha256[:12]} "
-                "received; send it again from the start"
-            )
-        # A payload that came in one chunk is at hand, others are read.
-        self._check_payload(manifest, rest if len(rest) == manifest.payload_bytes else partial.read())
+    def _check_content(self, manifest: SceneManifest, partial: PartialPayload, rest: bytes) -> str:
+        """The guard that the payload's header names; "" where nobody looked."""
+        # What came in one chunk is at hand; others are read before their hash is asked for: one reading for both.
+        payload = rest if len(rest) == manifest.payload_bytes else partial.read()
+        check_sha256(manifest, partial.sha256)
+        return self.check_payload(manifest, payload) or ""
+
+
+def check_sha256(manifest: SceneManifest, actual: str) -> None:
+    """Raises IntegrityError: the bytes that came are not those that the manifest declares."""
+    if actual != manifest.payload_sha256:
+        raise IntegrityError(
+            f"frame {manifest.frame_id}: SHA-256 {manifest.payload_sha256[:12]} declared, {actual[:12]} received; "
+            "send it again from the start"
+        )

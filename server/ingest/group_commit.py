@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.repositories.repository import SceneCatalogue, StoredScene
-from shared_models.errors import PermissionDeniedError, StorageError, StorageFullError
+from shared_models.errors import PermissionDeniedError, StorageError, StorageFullError, UpcycleError
 
 _Outcome = StoredScene | PermissionDeniedError | StorageError | StorageFullError
 
@@ -45,10 +45,30 @@ class GroupCommit:
         if batch:
             self._commit(batch)
         if mine.outcome is None:
-            return self._catalogue.add(scene.manifest, scene.stored_at_ns, scene.scene_id)
+            return self._catalogue.add(scene.manifest, scene.stored_at_ns, scene.scene_id, guard=scene.guard)
         if isinstance(mine.outcome, StoredScene):
             return mine.outcome
         raise mine.outcome
+
+    def add_all(self, scenes: list[StoredScene]) -> list[StoredScene | UpcycleError]:
+        """Several at once, in a transaction of their own; one outcome for each, the very object where it is new."""
+        if len(scenes) == 1:
+            return [self._with_others(scenes[0])]
+        found = self._outcomes(scenes) if scenes else []
+        return [self._alone(s) if outcome is None else outcome for s, outcome in zip(scenes, found, strict=True)]
+
+    def _with_others(self, scene: StoredScene) -> StoredScene | UpcycleError:
+        try:
+            return self.add(scene)
+        except (StorageError, StorageFullError, PermissionDeniedError) as error:
+            return error
+
+    def _alone(self, scene: StoredScene) -> StoredScene | UpcycleError:
+        try:
+            (outcome,) = self._catalogue.add_many([scene])
+        except (StorageError, StorageFullError) as error:
+            return error
+        return outcome
 
     def _wait(self, mine: _Waiting) -> list[_Waiting]:
         """Until `mine` is done, or its thread has to commit what is returned."""

@@ -6,15 +6,16 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from protos.policy import Policy
 from protos.report import VehicleReport
 from server.ingest.call_log import CallLog
-from server.ingest.completion import Completion
+from server.ingest.completion import Acknowledged, Completion
 from server.ingest.config import IngestConfig
 from server.ingest.half_sent import HalfSent
 from server.ingest.header import HeaderCheck, PayloadCheck
@@ -26,6 +27,7 @@ from server.ingest.rates import VehicleRates
 from server.ingest.refusals import stopping
 from server.ingest.reports import VehicleReports
 from server.ingest.watchdog import Watchdog
+from server.ingest.whole_scenes import Arrival, WholeScenes
 from server.repositories.pseudonym import Pseudonyms, vehicle_tag
 from server.repositories.repository import SceneCatalogue, StoredScene
 from server.stores.store import PayloadStore
@@ -73,48 +75,54 @@ class Intake:
         self.watchdog = Watchdog(self.config.watchdog, store, catalogue, self.metrics, folder, clock_s)
         self._half_sent = HalfSent(limits.vehicle_half_sent_bytes, self.config.partial_count)
         self._quotas, self._rates = VehicleQuotas(limits, catalogue, pseudonyms, clock_ns), VehicleRates(limits)
-        check = check_payload or HeaderCheck(policy.limits)
+        check = check_payload or HeaderCheck(policy)
         self._completion = Completion(store, catalogue, check, self._quotas, pseudonyms, clock_ns)
+        self._wholes = WholeScenes(store, self._completion, self._finishers, self.config.finishing_at_once)
         self._is_stopping = False
         self._export()
 
-    async def begin(self, manifest: SceneManifest) -> OpenScene | StoredScene:
+    async def begin(self, manifest: SceneManifest, data: bytes = b"") -> OpenScene | StoredScene:
         """Open a scene, or return it where it is stored already.
 
         A scene that another stream has open is taken over: that stream may be a dead connection of the same vehicle.
+        data: its first bytes, checked; they are left where some are held already.
 
         Raises:
             SenderError: the policy refuses it.
             ServerUnreachableError: too many scenes are coming in at once, or a limit of the vehicle is reached.
             StorageError, StorageFullError: nothing can be stored now.
         """
-        self.policy.check_manifest(manifest)
-        if self._is_stopping:
-            raise stopping()
-        self.watchdog.check_space()
-        scene = OpenScene(manifest, self._clock_s(), self.in_thread)
-        previous = self._open.get(scene.scene_id)
-        to_drop, is_sweep_due = self._admit(scene, previous)
-        self._open[scene.scene_id] = scene
-        self._half_sent.open(manifest)
-        scene.is_counted = True
-        try:
-            async with scene.lock:
-                if previous is not None:
-                    await self._let_go(previous)  # waits for what is being done to it
-                if is_sweep_due:
-                    await self.sweep()
-                stored = await self.in_thread(lambda: self._look_or_open(scene, to_drop))
-        except BaseException:
-            await scene.close()
-            self._forget(scene)
-            raise
-        spared = manifest.payload_bytes if stored is not None else scene.held().size
+        scene = self._new(manifest)
+        async with self._holding(scene) as to_drop:
+            stored = await self.in_thread(lambda: self._look_or_open(scene, to_drop, data))
+        spared = manifest.payload_bytes if stored is not None else scene.found_bytes
         self._rates.give_back(manifest.vehicle_id, spared, scene.begun_s)
         if stored is not None:
             self.metrics.scenes_already_stored.inc()
             self._forget(scene)
+        elif scene.held().size > scene.found_bytes:
+            self.metrics.chunk_bytes.inc(len(data))
         return stored or scene
+
+    async def take_whole(self, manifest: SceneManifest, payload: bytes) -> Acknowledged:
+        """Take in a scene that came in one message, durably. What was half-sent of it is dropped.
+
+        Raises:
+            As `begin` and `finish`.
+        """
+        scene = self._new(manifest)
+        self.metrics.chunk_bytes.inc(len(payload))
+        async with self._holding(scene) as to_drop:
+            room = functools.partial(self._make_room, scene, to_drop)
+            arrival = Arrival(scene_id=scene.scene_id, manifest=manifest, payload=payload, make_room=room)
+            taken = await self._wholes.add(arrival)
+        self._forget(scene)
+        if taken.was_already_stored:
+            self._rates.give_back(manifest.vehicle_id, manifest.payload_bytes, scene.begun_s)
+            self.metrics.scenes_already_stored.inc()
+        else:
+            self._note_stored(scene, scene.begun_s)
+        return taken
 
     async def add_chunk(self, scene: OpenScene, offset: int, data: bytes) -> None:
         """Append checked chunk data at `offset`.
@@ -146,12 +154,18 @@ class Intake:
                 raise
             finally:
                 self._forget(scene)
+        self._note_stored(scene, asked_s)
+        return stored
+
+    def _note_stored(self, scene: OpenScene, asked_s: float) -> None:
         manifest, metrics = scene.manifest, self.metrics
         metrics.scenes_stored.inc()
         metrics.payload_bytes.inc(manifest.payload_bytes)
         now_s = self._clock_s()
         metrics.acknowledge_s.observe(now_s - asked_s)
         metrics.scene_s.observe(now_s - scene.begun_s)
+        if not logger.isEnabledFor(logging.INFO):
+            return
         logger.info(
             "scene stored",
             extra={
@@ -160,12 +174,16 @@ class Intake:
                 "bytes": manifest.payload_bytes,
             },
         )
-        return stored
 
     async def release(self, scene: OpenScene) -> None:
         """Close a scene that will not be finished on its stream; what came is kept for a retry."""
         await self._let_go(scene)
         self._forget(scene)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much waits for the disk that no stream should send ahead."""
+        return self._wholes.is_crowded
 
     def note_report(self, vehicle_id: str, report: VehicleReport) -> None:
         """A vehicle has told what became of the scenes in its spool."""
@@ -239,20 +257,53 @@ class Intake:
         to_drop = counts.admit(manifest)
         return to_drop, self._bounds.admit(manifest, counts.open_scenes, counts.open_bytes)
 
-    def _look_or_open(self, scene: OpenScene, to_drop: list[str]) -> StoredScene | None:
-        stored = self._catalogue.known(scene.scene_id)
-        if stored is not None:
-            return stored
+    def _new(self, manifest: SceneManifest) -> OpenScene:
+        self.policy.check_manifest(manifest)
+        if self._is_stopping:
+            raise stopping()
+        self.watchdog.check_space()
+        return OpenScene(manifest, self._clock_s(), self.in_thread)
+
+    @asynccontextmanager
+    async def _holding(self, scene: OpenScene) -> AsyncIterator[list[str]]:
+        """Make `scene` the open one of its id; gives the half-sent scenes to drop first. Forgotten where that fails."""
+        previous = self._open.get(scene.scene_id)
+        to_drop, is_sweep_due = self._admit(scene, previous)
+        self._open[scene.scene_id] = scene
+        self._half_sent.open(scene.manifest)
+        scene.is_counted = True
+        try:
+            async with scene.lock:
+                if previous is not None:
+                    await self._let_go(previous)  # waits for what is being done to it
+                if is_sweep_due:
+                    await self.sweep()
+                yield to_drop
+        except BaseException:
+            await scene.close()
+            self._forget(scene)
+            raise
+
+    def _make_room(self, scene: OpenScene, to_drop: list[str]) -> None:
         vehicle_id = scene.manifest.vehicle_id
         self._quotas.check(vehicle_id, self._half_sent.opening_bytes(vehicle_id))
         for scene_id in to_drop:
             self._store.open_partial(scene_id).discard()
+
+    def _look_or_open(self, scene: OpenScene, to_drop: list[str], data: bytes) -> StoredScene | None:
+        stored = self._catalogue.known(scene.scene_id)
+        if stored is not None:
+            return stored
+        self._make_room(scene, to_drop)
         scene.partial = self._store.open_partial(scene.scene_id)
         if scene.partial.size > scene.manifest.payload_bytes:
             scene.partial.discard()
             scene.partial = self._store.open_partial(scene.scene_id)
         if not scene.partial.size and (left := self._completion.left_by_a_crash(scene.manifest)):
             scene.partial.append(left)
+        scene.found_bytes = scene.partial.size
+        if data and not scene.found_bytes:
+            scene.partial.append(data)
         return None
 
     def _forget(self, scene: OpenScene) -> None:

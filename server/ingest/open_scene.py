@@ -20,6 +20,7 @@ class OpenScene:
     """A scene that one stream is sending. `lock` is held while anything happens to it.
 
     begun_s: when it was begun, seconds of the intake's steady clock.
+    found_bytes: what was held of it when it was begun.
     held_bytes: what is kept of it when it is open no more.
     is_counted: whether it counts among its vehicle's open scenes.
     """
@@ -30,7 +31,7 @@ class OpenScene:
         self.scene_id = manifest.scene_id  # computed once: it is a hash
         self.lock = asyncio.Lock()
         self.partial: PartialPayload | None = None
-        self.held_bytes, self.is_counted = 0, False
+        self.found_bytes, self.held_bytes, self.is_counted = 0, 0, False
         self._rest = b""  # the last chunk while it is not written
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Task[None] | None = None

@@ -29,20 +29,28 @@ class Placing:
     @contextmanager
     def of(self, payload_sha256: str) -> Iterator[None]:
         """Commit the payload and add its row inside; where that fails, what nothing refers to is removed."""
-        with self._lock:
-            self._users[payload_sha256] += 1
+        self.enter(payload_sha256)
         has_failed = True
         try:
             with self._store.hold(payload_sha256):  # against a deletion in another process
                 yield
             has_failed = False
         finally:
-            with self._lock:  # also while removing: nobody may commit the same payload in between
-                self._users[payload_sha256] -= 1
-                if not self._users[payload_sha256]:
-                    del self._users[payload_sha256]
-                    if has_failed:
-                        self._remove_unless_referred_to(payload_sha256)
+            self.leave(payload_sha256, has_failed)
+
+    def enter(self, payload_sha256: str) -> None:
+        """As `of` on entering, for who holds several payloads in the store at once."""
+        with self._lock:
+            self._users[payload_sha256] += 1
+
+    def leave(self, payload_sha256: str, has_failed: bool) -> None:
+        """As `of` on leaving; not while holding the payload."""
+        with self._lock:  # also while removing: nobody may commit the same payload in between
+            self._users[payload_sha256] -= 1
+            if not self._users[payload_sha256]:
+                del self._users[payload_sha256]
+                if has_failed:
+                    self._remove_unless_referred_to(payload_sha256)
 
     def remove_left(self) -> int:
         """Come back to payloads of which the database could not say whether a scene has them; returns how many went.

@@ -131,6 +131,7 @@ class IngestService(ingest_pb2_grpc.IngestServicer):
             policy=policy,
             credit_bytes=self._intake.config.credit_bytes,
             server_version=_own_version(),
+            takes_data_in_begin=True,
         )
 
 

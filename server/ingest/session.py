@@ -6,17 +6,25 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
 
 from protos import convert
 from protos.policy import ServerTerms, VehicleIdentity
 from protos.v1 import ingest_pb2 as pb
+from server.ingest.completion import Acknowledged
 from server.ingest.intake import Intake
 from server.ingest.open_scene import OpenScene
 from server.ingest.refusals import UnreadError, refusal_status
 from server.ingest.slow_streams import SlowStreamConfig, Waiting
 from server.repositories.repository import StoredScene
-from shared_models.errors import PermissionDeniedError, ProtocolError, ServerUnreachableError, UpcycleError
+from shared_models.errors import (
+    PermissionDeniedError,
+    ProtocolError,
+    ServerUnreachableError,
+    UpcycleError,
+)
+from shared_models.records import SceneManifest
 
 logger = logging.getLogger(__name__)
 Write = Callable[[pb.UploadResponse], Awaitable[None]]
@@ -33,8 +41,9 @@ class UploadSession:
         self._writing = asyncio.Lock()
         self._open: dict[str, OpenScene] = {}
         self._closed: deque[str] = deque(maxlen=_REMEMBERED_CLOSED)
-        self._finishing: set[asyncio.Task[None]] = set()
-        self._unanswered_finishes = 0
+        self._beginning: dict[str, asyncio.Task[None]] = {}  # scenes on whose begin the server works
+        self._working: set[asyncio.Task[None]] = set()  # those, and the ones that are being finished
+        self._unanswered = 0  # how many of both have no answer yet
         self._uncredited_bytes = 0
         self._waiting, self._task = Waiting(), asyncio.current_task()
         self.is_ended = False
@@ -53,7 +62,7 @@ class UploadSession:
 
     def fault(self, config: SlowStreamConfig, now_s: float) -> str | None:
         """See `Waiting.fault`."""
-        return self._waiting.fault(config, now_s, bool(self._open), bool(self._unanswered_finishes))
+        return self._waiting.fault(config, now_s, bool(self._open), bool(self._unanswered))
 
     def end(self, error: UpcycleError | None) -> bool:
         """End the stream with `error`, or well, as soon as the message at hand is dealt with; False if it ends already.
@@ -82,11 +91,11 @@ class UploadSession:
         await self._write(pb.UploadResponse(welcome=convert.welcome_to_message(self._terms)))
         try:
             await self._take(requests)
-            await asyncio.gather(*self._finishing)
+            await asyncio.gather(*self._working)
         finally:
             self._waiting.since_s = None
             # Finishing scenes run on even if the vehicle is gone; begun ones keep what came for the next stream.
-            await asyncio.gather(*self._finishing, return_exceptions=True)
+            await asyncio.gather(*self._working, return_exceptions=True)
             for scene in tuple(self._open.values()):
                 await self._intake.release(scene)
 
@@ -108,21 +117,25 @@ class UploadSession:
         # From here on end() must not cancel this task: it waits for scenes that are being finished, and then answers.
         waiting.since_s = None
         if self._ended_by is not None:
-            await asyncio.gather(*self._finishing)
+            await asyncio.gather(*self._working)
             raise self._ended_by
 
     def _end_if_drained(self) -> None:
-        if self._draining is not None and not self._open and not self._unanswered_finishes:
+        if self._draining is not None and not self._open and not self._unanswered:
             self.end(self._draining)
 
     async def _handle(self, request: pb.UploadRequest) -> None:
         match request.WhichOneof("message"):
             case "begin":
-                await self._begin(request.begin)
+                self._begin(request.begin)
+                if self._intake.is_crowded:
+                    await asyncio.wait([*self._beginning.values()])
             case "chunk":
                 await self._chunk(request.chunk)
             case "finish":
-                self._finish(request.finish)
+                scene = await self._scene(request.finish.scene_id)
+                if scene is not None:
+                    self._finish(scene)
             case "report":
                 self._intake.note_report(self._identity.vehicle_id, convert.report_from_message(request.report))
             case "hello":
@@ -130,23 +143,35 @@ class UploadSession:
             case _:
                 pass  # a kind of message newer than this build
 
-    async def _begin(self, message: pb.BeginScene) -> None:
+    def _begin(self, message: pb.BeginScene) -> None:
+        """Begin a scene beside the messages that follow; those of this scene wait for it."""
         scene_id = convert.scene_id_from_bytes(message.scene_id)
-        if scene_id in self._open:
+        if scene_id in self._open or scene_id in self._beginning:
             raise ProtocolError(f"scene {scene_id[:12]} was begun twice on one stream")
+        in_flight = len(self._open) + self._unanswered
+        self._unanswered += 1
+        self._beginning[scene_id] = self._work_on(self._open_or_store(scene_id, message, in_flight))
+
+    async def _open_or_store(self, scene_id: str, message: pb.BeginScene, in_flight: int) -> None:
+        data = message.data  # each time that it is asked for, it is copied
         try:
-            found = await self._admit(message)
+            try:
+                manifest = self._admit(message, in_flight)
+                convert.check_begin_data(message, data, self._terms.policy.limits.max_chunk_bytes)
+                found = await self._taken(manifest, data)
+            finally:
+                self._unanswered -= 1  # before the answer, on which the vehicle may begin the next at once
+                del self._beginning[scene_id]
+            if isinstance(found, OpenScene):
+                self._open[scene_id] = found
         except UpcycleError as error:
             await self._refuse(scene_id, error)
-            return
-        if isinstance(found, StoredScene):
-            await self._answer(scene_id, stored=_stored(found, was_already_stored=True))
-            return
-        self._open[scene_id] = found
-        await self._answer(scene_id, send_from=pb.SendFrom(offset=found.held().size))
+        else:
+            await self._tell(scene_id, found)
+        finally:
+            await self._received(len(data))
 
-    async def _admit(self, message: pb.BeginScene) -> OpenScene | StoredScene:
-        in_flight = len(self._open) + self._unanswered_finishes
+    def _admit(self, message: pb.BeginScene, in_flight: int) -> SceneManifest:
         if in_flight >= self._terms.policy.limits.max_scenes_in_flight:
             raise ServerUnreachableError(f"{in_flight} scenes are in flight on this stream already: wait for one")
         manifest = convert.begin_from_message(message)
@@ -154,10 +179,22 @@ class UploadSession:
             raise PermissionDeniedError(
                 f"frame {manifest.frame_id}: made by another vehicle than the one that said hello"
             )
-        return await self._intake.begin(manifest)
+        return manifest
+
+    async def _taken(self, manifest: SceneManifest, data: bytes) -> OpenScene | Acknowledged:
+        if data and len(data) == manifest.payload_bytes:
+            return await self._intake.take_whole(manifest, data)
+        found = await self._intake.begin(manifest, data)
+        return found if isinstance(found, OpenScene) else Acknowledged(found, was_already_stored=True)
+
+    async def _tell(self, scene_id: str, found: OpenScene | Acknowledged) -> None:
+        if isinstance(found, OpenScene):
+            await self._answer(scene_id, send_from=pb.SendFrom(offset=found.held().size))
+        else:
+            await self._answer(scene_id, stored=_stored(found.scene, found.was_already_stored))
 
     async def _chunk(self, message: pb.Chunk) -> None:
-        scene, size = self._scene(message.scene_id), len(message.data)  # each time that it is asked for, it is copied
+        scene, size = await self._scene(message.scene_id), len(message.data)
         if scene is not None:
             try:
                 data = convert.chunk_data(message, self._terms.policy.limits.max_chunk_bytes)
@@ -166,20 +203,28 @@ class UploadSession:
                 await self._intake.release(scene)
                 # The scene itself may be sound: begun again, it goes on at the last good byte.
                 await self._refuse(scene.scene_id, error, may_retry=True)
+            else:
+                if message.is_last:
+                    self._finish(scene)
+        await self._received(size)
+
+    async def _received(self, size: int) -> None:
         self._waiting.received_bytes += size
         await self._grant(size)
 
-    def _finish(self, message: pb.FinishScene) -> None:
-        scene = self._scene(message.scene_id)
-        if scene is not None:
-            self._close(scene.scene_id)
-            self._unanswered_finishes += 1
-            task = asyncio.create_task(self._store(scene))
-            self._finishing.add(task)
-            task.add_done_callback(self._finished)
+    def _finish(self, scene: OpenScene) -> None:
+        self._close(scene.scene_id)
+        self._unanswered += 1
+        self._work_on(self._store(scene))
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._finishing.discard(task)
+    def _work_on(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._working.add(task)
+        task.add_done_callback(self._worked)
+        return task
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._working.discard(task)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, UpcycleError):
             self.end(error)  # the answer could not be written
@@ -190,7 +235,7 @@ class UploadSession:
             try:
                 stored = await self._intake.finish(scene)
             finally:
-                self._unanswered_finishes -= 1  # before the answer, on which the vehicle may begin the next at once
+                self._unanswered -= 1  # before the answer, on which the vehicle may begin the next at once
         except ProtocolError as error:
             await self._refuse(scene.scene_id, error, may_retry=True)
         except UpcycleError as error:
@@ -198,9 +243,11 @@ class UploadSession:
         else:
             await self._answer(scene.scene_id, stored=_stored(stored, was_already_stored=False))
 
-    def _scene(self, scene_id_bytes: bytes) -> OpenScene | None:
+    async def _scene(self, scene_id_bytes: bytes) -> OpenScene | None:
         """The open scene that is meant; None where it was closed a moment ago and the vehicle may not know yet."""
         scene_id = convert.scene_id_from_bytes(scene_id_bytes)
+        if scene_id in self._beginning:
+            await asyncio.wait([self._beginning[scene_id]])
         if scene_id not in self._open and scene_id not in self._closed:
             raise ProtocolError(f"scene {scene_id[:12]} was not begun on this stream")
         return self._open.get(scene_id)

@@ -96,6 +96,8 @@ def delete(
         deleted += delete_batch(archive, batch, removal)
         if progress is not None:
             progress(deleted.scenes, len(plan.scene_ids))
+    if removal.is_refused_again and plan.half_sent:
+        archive.catalogue.refuse(plan.half_sent, removal)  # first: a stream that is sending one cannot finish it now
     for scene_id in plan.half_sent:
         archive.store.open_partial(scene_id).discard()
     return deleted

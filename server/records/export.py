@@ -118,7 +118,8 @@ def _tags_in(entry: Entry) -> set[str]:
 
 
 def _scene_row(scene: StoredScene) -> dict[str, Any]:
-    return {"scene_id": scene.scene_id, "stored_at_ns": scene.stored_at_ns, **asdict(scene.manifest)}
+    kept = {"stored_at_ns": scene.stored_at_ns, "guard": scene.guard}
+    return {"scene_id": scene.scene_id, **kept, **asdict(scene.manifest)}
 
 
 def _affected_row(affected: Affected) -> dict[str, Any]:

@@ -31,11 +31,13 @@ from server.repositories.sql_catalogue import SqlSceneCatalogue
 from server.repositories.sql_run_log import SqlRunLog
 from server.repositories.sqlite import SqliteFile
 from server.repositories.store_config import StoreConfig
-from server.stores.files import FilePayloadStore, sync_directory
+from server.stores.files import FilePayloadStore
+from server.stores.placed_files import sync_directory
 from server.stores.s3 import S3PayloadStore
 from server.stores.s3_bucket import Bucket, S3Config
 from server.stores.store import PayloadStore
-from shared_models.errors import NotFoundError, StorageError
+from shared_models import codecs
+from shared_models.errors import NotFoundError, SenderError, StorageError
 from shared_models.records import EncodedScene
 
 _CATALOGUE = "catalogue.sqlite"
@@ -66,7 +68,8 @@ class SceneArchive:
         with self.store.hold(scene.manifest.payload_sha256):
             if not self.store.has(scene.manifest.payload_sha256):
                 self._place(scene)
-            return self.catalogue.add(scene.manifest, stored_at_ns, actor=local_actor())
+            guard = _guard_of(scene.payload)
+            return self.catalogue.add(scene.manifest, stored_at_ns, actor=local_actor(), guard=guard)
 
     def _place(self, scene: EncodedScene) -> None:
         partial = self.store.open_partial(scene.manifest.scene_id)
@@ -195,3 +198,10 @@ def _make_directory(path: Path) -> None:
     _make_directory(path.parent)
     path.mkdir(exist_ok=True)
     sync_directory(path.parent)
+
+
+def _guard_of(payload: bytes) -> str:
+    try:
+        return codecs.read_header(payload).guard_or_none
+    except SenderError:
+        return ""  # not of this project: what is stored from this machine is not checked

@@ -14,9 +14,10 @@ from server.repositories.repository import (
     StoredScene,
     VehicleSummary,
     merge_summaries,
+    new_scene,
     refused_again,
 )
-from server.repositories.scene_events import removal_events, upload_event
+from server.repositories.scene_events import refusal_event, removal_events, upload_event
 from shared_models.records import SceneManifest
 
 
@@ -32,9 +33,14 @@ class MemorySceneCatalogue(SceneCatalogue):
         self._lock = threading.Lock()
 
     def add(
-        self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None, actor: str | None = None
+        self,
+        manifest: SceneManifest,
+        stored_at_ns: int,
+        scene_id: str | None = None,
+        actor: str | None = None,
+        guard: str = "",
     ) -> StoredScene:
-        made = StoredScene(manifest=manifest, stored_at_ns=stored_at_ns, scene_id=scene_id or manifest.scene_id)
+        made = new_scene(manifest, stored_at_ns, scene_id, guard)
         with self._lock:
             if made.scene_id in self._refused:
                 raise refused_again(made.scene_id)
@@ -53,6 +59,13 @@ class MemorySceneCatalogue(SceneCatalogue):
             self._refused.update(scene.scene_id for scene in removed if removal.is_refused_again)
             self.log.append(removal_events(removed, removal))
         return removed
+
+    def refuse(self, scene_ids: Collection[str], removal: Removal) -> None:
+        with self._lock:
+            new = set(scene_ids) - self._refused
+            self._refused |= new
+            if new:
+                self.log.append([refusal_event(len(new), removal)])
 
     def payloads_to_remove(self) -> list[str]:
         with self._lock:

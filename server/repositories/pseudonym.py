@@ -6,6 +6,7 @@ nobody without the key can find it from an id, and tags of different periods can
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import logging
@@ -27,6 +28,7 @@ KEY_BYTES, TAG_DIGITS = 32, 16
 _PREFIX, _STORED = "tag:", re.compile(r"tag:([0-9a-f]{16})")
 _AGREEMENT = "pseudonym-key"
 _DAY_NS = 86_400 * 10**9
+_TAGS_KEPT = 4096
 
 
 def vehicle_tag(vehicle_id: str) -> str:
@@ -64,6 +66,7 @@ class Pseudonyms:
         if len(key) < KEY_BYTES:
             raise ConfigError(f"pseudonym key: expected at least {KEY_BYTES} bytes, got {len(key)}")
         self._key, self.config = key, config or PseudonymConfig()
+        self._tag = functools.lru_cache(_TAGS_KEPT)(self._make_tag)  # asked for several times with each scene
 
     @property
     def fingerprint(self) -> str:
@@ -81,7 +84,10 @@ class Pseudonyms:
 
     def tag(self, vehicle_id: str, at_ns: int) -> str:
         """The vehicle's tag at that time, 16 hexadecimal digits."""
-        message = f"upcycle.pseudonym.v1\n{self.period(at_ns)}\n{vehicle_id}".encode()
+        return self._tag(vehicle_id, self.period(at_ns))
+
+    def _make_tag(self, vehicle_id: str, period: int) -> str:
+        message = f"upcycle.pseudonym.v1\n{period}\n{vehicle_id}".encode()
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:TAG_DIGITS]
 
     def stored_name(self, vehicle_id: str, at_ns: int) -> str:

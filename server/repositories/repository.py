@@ -20,29 +20,34 @@ class StoredScene:
     manifest: as the vehicle sent it, except that `vehicle_id` may be a pseudonym (`server.repositories.pseudonym`).
     stored_at_ns: nanoseconds since the epoch, the server's clock, when it was made durable.
     scene_id: the one that follows from the manifest that the vehicle sent.
+    guard: what the vehicle did to the features, as the payload's header says it and `Guard.described()` writes it;
+        "none" where it did nothing, "" where nobody looked: scenes that were stored before this was kept.
     """
 
     manifest: SceneManifest
     stored_at_ns: int
     scene_id: str
+    guard: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneFilter:
     """Which scenes to list; None leaves a field open.
 
+    guard: name with all settings, as `StoredScene.guard`; "none" finds scenes without one.
     vehicle_ids: any of these names, e.g. one vehicle's pseudonyms of several periods.
     taken_from_ns, taken_until_ns: from <= the manifest's `timestamp_ns` < until, nanoseconds since the epoch.
     stored_from_ns, stored_until_ns: the same of `stored_at_ns`.
     """
 
-    EXACT: ClassVar[tuple[str, ...]] = ("vehicle_id", "codec", "backbone_hash", "split_layer", "region")
+    EXACT: ClassVar[tuple[str, ...]] = ("vehicle_id", "codec", "backbone_hash", "split_layer", "region", "guard")
 
     vehicle_id: str | None = None
     codec: str | None = None
     backbone_hash: str | None = None
     split_layer: str | None = None
     region: str | None = None
+    guard: str | None = None
     vehicle_ids: frozenset[str] | None = None
     taken_from_ns: int | None = None
     taken_until_ns: int | None = None
@@ -62,7 +67,7 @@ class SceneFilter:
         manifest = scene.manifest
         wanted = {name: getattr(self, name) for name in self.EXACT}
         return (
-            all(value is None or getattr(manifest, name) == value for name, value in wanted.items())
+            all(value is None or _field(scene, name) == value for name, value in wanted.items())
             and (self.vehicle_ids is None or manifest.vehicle_id in self.vehicle_ids)
             and _is_between(self.taken_from_ns, manifest.timestamp_ns, self.taken_until_ns)
             and _is_between(self.stored_from_ns, scene.stored_at_ns, self.stored_until_ns)
@@ -103,12 +108,18 @@ class SceneCatalogue(ABC):
 
     @abstractmethod
     def add(
-        self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None, actor: str | None = None
+        self,
+        manifest: SceneManifest,
+        stored_at_ns: int,
+        scene_id: str | None = None,
+        actor: str | None = None,
+        guard: str = "",
     ) -> StoredScene:
         """Remember a scene durably; what is already there stays as it is and is returned.
 
         scene_id: the vehicle's, where `manifest` holds a pseudonym from which it no longer follows.
         actor: who stores it, for the log; None: the vehicle.
+        guard: as in `StoredScene`.
 
         Raises:
             StorageFullError: no space for the row.
@@ -117,6 +128,8 @@ class SceneCatalogue(ABC):
 
     def add_many(self, new: Sequence[StoredScene]) -> list[StoredScene | PermissionDeniedError]:
         """Remember scenes from vehicles durably, in this order; what `add` returns or raises for each.
+
+        Of a new one that is the very object that was given.
 
         Overridden where all together cost less than one by one. Then they are added all or none.
 
@@ -131,6 +144,13 @@ class SceneCatalogue(ABC):
 
         Payloads stay, and are remembered as `payloads_to_remove`; server/records/deletion.py removes them.
         removal: who does it and what for, for the log; None: whoever runs this process.
+        """
+
+    @abstractmethod
+    def refuse(self, scene_ids: Collection[str], removal: Removal) -> None:
+        """Never take these scenes, durably, though none of them is stored: they were half-sent when they were deleted.
+
+        removal: who does it and what for, for the log.
         """
 
     @abstractmethod
@@ -194,7 +214,8 @@ class SceneCatalogue(ABC):
 
     def _added(self, new: StoredScene) -> StoredScene | PermissionDeniedError:
         try:
-            return self.add(new.manifest, new.stored_at_ns, new.scene_id)
+            found = self.add(new.manifest, new.stored_at_ns, new.scene_id, guard=new.guard)
+            return new if found == new else found
         except PermissionDeniedError as error:
             return error
 
@@ -216,6 +237,12 @@ class SceneCatalogue(ABC):
                 "give more digits"
             )
         return found[0]
+
+
+def new_scene(manifest: SceneManifest, stored_at_ns: int, scene_id: str | None, guard: str) -> StoredScene:
+    """What `SceneCatalogue.add` remembers."""
+    found = scene_id or manifest.scene_id
+    return StoredScene(manifest=manifest, stored_at_ns=stored_at_ns, scene_id=found, guard=guard)
 
 
 def merge_summaries(parts: Iterable[VehicleSummary]) -> list[VehicleSummary]:
@@ -241,6 +268,10 @@ def _together(first: VehicleSummary, second: VehicleSummary) -> VehicleSummary:
         codecs=tuple(sorted({*first.codecs, *second.codecs})),
         backbone_hashes=tuple(sorted({*first.backbone_hashes, *second.backbone_hashes})),
     )
+
+
+def _field(scene: StoredScene, name: str) -> object:
+    return getattr(scene if name == "guard" else scene.manifest, name)
 
 
 def _is_between(from_ns: int | None, at_ns: int, until_ns: int | None) -> bool:

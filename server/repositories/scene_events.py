@@ -37,6 +37,12 @@ def removal_events(scenes: Sequence[StoredScene], removal: Removal) -> list[Even
     return [why, *gone]
 
 
+def refusal_event(count: int, removal: Removal) -> Event:
+    """So many half-sent scenes are never to be taken."""
+    counted: Detail = {**removal.where, "scenes": 0, "bytes": 0, "half_sent": count, "refused": True}
+    return Event(at_ns=removal.at_ns, actor=removal.actor, action=removal.action, detail=counted)
+
+
 def describe(scene: StoredScene) -> dict[str, int | str]:
     """What the log keeps of a scene beside its id, also after it is deleted: tag, hash and size."""
     manifest = scene.manifest

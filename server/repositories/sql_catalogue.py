@@ -31,9 +31,10 @@ from server.repositories.repository import (
     StoredScene,
     VehicleSummary,
     merge_summaries,
+    new_scene,
     refused_again,
 )
-from server.repositories.scene_events import removal_events, upload_event
+from server.repositories.scene_events import refusal_event, removal_events, upload_event
 from server.repositories.sql_access_log import SqlAccessLog, append_within
 from server.repositories.tables import agreements, payloads_to_remove, refused_scenes, scenes
 from shared_models.errors import PermissionDeniedError
@@ -44,9 +45,8 @@ _MANIFEST_COLUMNS = [scenes.c[each.name] for each in fields(SceneManifest)]
 _MANIFEST_FIELDS = tuple(each.name for each in fields(SceneManifest))
 _IDS: BindParameter[Any] = bindparam("ids", expanding=True)
 # Made once, because a statement costs more to build than to execute.
-_BY_IDS = select(scenes.c.sequence, scenes.c.scene_id, scenes.c.stored_at_ns, *_MANIFEST_COLUMNS).where(
-    scenes.c.scene_id.in_(_IDS)
-)
+_SCENES = select(scenes.c.sequence, scenes.c.scene_id, scenes.c.stored_at_ns, scenes.c.guard, *_MANIFEST_COLUMNS)
+_BY_IDS = _SCENES.where(scenes.c.scene_id.in_(_IDS))
 # One statement for the two, of which most often neither has a row.
 _STORED, _REFUSED = "stored", "refused"
 _STATES = union_all(
@@ -64,9 +64,14 @@ class SqlSceneCatalogue(SceneCatalogue):
         self.log = SqlAccessLog(database)
 
     def add(
-        self, manifest: SceneManifest, stored_at_ns: int, scene_id: str | None = None, actor: str | None = None
+        self,
+        manifest: SceneManifest,
+        stored_at_ns: int,
+        scene_id: str | None = None,
+        actor: str | None = None,
+        guard: str = "",
     ) -> StoredScene:
-        made = StoredScene(manifest=manifest, stored_at_ns=stored_at_ns, scene_id=scene_id or manifest.scene_id)
+        made = new_scene(manifest, stored_at_ns, scene_id, guard)
         with self.database.transaction(is_writing=True) as connection:
             (added,) = _add(connection, [made], actor)
         if isinstance(added, PermissionDeniedError):
@@ -92,6 +97,18 @@ class SqlSceneCatalogue(SceneCatalogue):
                 connection.execute(insert(refused_scenes), refused)
             append_within(connection, removal_events(removed, removal))
         return removed
+
+    def refuse(self, scene_ids: Collection[str], removal: Removal) -> None:
+        wanted, new = iter(sorted(set(scene_ids))), 0
+        with self.database.transaction(is_writing=True) as connection:
+            while page := list(islice(wanted, _PAGE // 2)):  # each id is given twice
+                states = _states(connection, page)
+                rows = [{"scene_id": i, "at_ns": removal.at_ns} for i in page if _REFUSED not in states.get(i, ())]
+                if rows:
+                    connection.execute(insert(refused_scenes), rows)
+                    new += len(rows)
+            if new:
+                append_within(connection, [refusal_event(new, removal)])
 
     def payloads_to_remove(self) -> list[str]:
         with self.database.transaction() as connection:
@@ -237,13 +254,13 @@ def _find(connection: Connection, scene_ids: Sequence[str]) -> dict[str, StoredS
 
 def _row(scene: StoredScene) -> dict[str, object]:
     row: dict[str, object] = {name: getattr(scene.manifest, name) for name in _MANIFEST_FIELDS}
-    return row | {"scene_id": scene.scene_id, "stored_at_ns": scene.stored_at_ns}
+    return row | {"scene_id": scene.scene_id, "stored_at_ns": scene.stored_at_ns, "guard": scene.guard}
 
 
 def _select() -> Select[Any]:
-    return select(scenes.c.sequence, scenes.c.scene_id, scenes.c.stored_at_ns, *_MANIFEST_COLUMNS)
+    return _SCENES
 
 
 def _stored_scene(row: Row[Any]) -> StoredScene:
     manifest = SceneManifest(**{name: getattr(row, name) for name in _MANIFEST_FIELDS})
-    return StoredScene(manifest=manifest, stored_at_ns=row.stored_at_ns, scene_id=row.scene_id)
+    return new_scene(manifest, row.stored_at_ns, row.scene_id, row.guard)

@@ -22,6 +22,7 @@ scenes = Table(
     Column("payload_bytes", BigInteger, nullable=False),
     Column("stored_at_ns", BigInteger, nullable=False),
     Column("region", String(200), nullable=False, server_default="", index=True),
+    Column("guard", String(400), nullable=False, server_default=""),  # no index: each costs time for every upload
     sqlite_autoincrement=True,
 )
 

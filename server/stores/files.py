@@ -1,34 +1,45 @@
 """Payloads as files named by their SHA-256, in 256 folders.
 
-    ROOT/payloads/ab/abcd...      complete and durable: synced, renamed into place, folder synced
+    ROOT/arrived/abcd...          complete and durable: synced, renamed to here, folder synced
+    ROOT/payloads/ab/abcd...      the same, a moment later: renamed, which no power cut can do by halves
     ROOT/payloads/ab/cd/abcd...   the same, from earlier builds; still read and removed, nothing is added
     ROOT/partial/<scene id>       half-sent; survives a killed process, and after a power cut the hash tells
 
-Both lie in one file system, so that renaming is atomic. All folders are made and synced when the store is opened: made
-one by one, each would cost a payload two more syncs.
+All lie in one file system, so that renaming is atomic. Payloads pass through one folder because that is one sync for
+many of them, which would else be one for each. After a power cut some may be found there again: they are read there,
+and moved on when the store is opened. All folders are made and synced then: made one by one, each would cost more.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from server.stores.store import HeldPartial, PartialPayload, PayloadStore, to_drop
-from shared_models.errors import NotFoundError, StorageError, StorageFullError
+from server.stores.placed_files import (
+    NewFile,
+    begin_writing,
+    move_on,
+    place_together,
+    storage_errors,
+    sync_directory,
+    write_all,
+)
+from server.stores.store import HeldPartial, NewPayload, PartialPayload, PayloadStore, StagedPayload, to_drop
+from shared_models.errors import NotFoundError, StorageError, StorageFullError, UpcycleError
 from shared_models.records import check
 
-_READ_BYTES = 1 << 20
 _FOLDERS = tuple(f"{number:02x}" for number in range(256))
 
 
 class FilePayloadStore(PayloadStore):
     """Content-addressed files below `root`, all in one file system."""
+
+    puts_together = 32
 
     def __init__(self, root: Path, is_read_only: bool = False) -> None:
         """Make the folders, unless `is_read_only`: then nothing may be added.
@@ -37,40 +48,73 @@ class FilePayloadStore(PayloadStore):
             StorageError: they cannot be made.
         """
         self.root = root
-        self._payloads, self._partials = root / "payloads", root / "partial"
+        self._payloads, self._partials, self._arrived = root / "payloads", root / "partial", root / "arrived"
         self._in_use: set[str] = set()  # keys of open partials, guarded by the lock
         self._lock = threading.Lock()
         if is_read_only:
             return
-        with _storage_errors(root):
+        with storage_errors(root):
             self._payloads.mkdir(parents=True, exist_ok=True)
             self._partials.mkdir(exist_ok=True)
+            self._arrived.mkdir(exist_ok=True)
             for name in sorted(set(_FOLDERS).difference(os.listdir(self._payloads))):
                 (self._payloads / name).mkdir(exist_ok=True)
             sync_directory(self._payloads)  # also where all were there: a killed process may not have come so far
             sync_directory(root)
+            for name in os.listdir(self._arrived):
+                os.replace(self._arrived / name, self._paths(name)[0])
 
     def path(self, sha256: str) -> Path:
         """Where the payload with this hash lies, or would lie."""
-        new, old = self._paths(sha256)
-        return old if old.is_file() and not new.is_file() else new
+        paths = self._paths(sha256)
+        return next((path for path in paths if path.is_file()), paths[0])
 
-    def _paths(self, sha256: str) -> tuple[Path, Path]:
-        """Where a payload belongs, and where older servers put it."""
+    def _paths(self, sha256: str) -> tuple[Path, Path, Path]:
+        """Where a payload belongs, where it waits after a power cut, and where older servers put it."""
         check.sha256_hex("payload", "sha256", sha256)
         folder = self._payloads / sha256[:2]
-        return folder / sha256, folder / sha256[2:4] / sha256
+        return folder / sha256, self._arrived / sha256, folder / sha256[2:4] / sha256
 
     def open_partial(self, key: str) -> PartialPayload:
         check.sha256_hex("partial payload", "key", key)
         with self._lock:  # not while drop_partials is about to unlink it
             self._in_use.add(key)
         try:
-            with _storage_errors(self._partials / key):
+            with storage_errors(self._partials / key):
                 return _FilePartial(self, self._partials / key)
         except (StorageError, StorageFullError):
             self.let_go(key)
             raise
+
+    def stage(self, new: NewPayload) -> StagedPayload:
+        path, _ = self._partials / new.key, self._paths(new.sha256)
+        with self._lock:
+            self._in_use.add(new.key)
+        try:
+            with storage_errors(path):
+                return StagedPayload(new=new, descriptor=begin_writing(path, new.payload))
+        except (StorageError, StorageFullError):
+            self.let_go(new.key)
+            raise
+
+    def unstage(self, staged: StagedPayload) -> None:
+        os.close(staged.descriptor)
+        with suppress(OSError):
+            (self._partials / staged.new.key).unlink(missing_ok=True)
+        self.let_go(staged.new.key)
+
+    def place_staged(self, staged: Sequence[StagedPayload]) -> list[UpcycleError | None]:
+        files = [self._new_file(each) for each in staged]
+        try:
+            place_together(files)
+            return [file.error for file in files]
+        finally:
+            for each in staged:
+                self.let_go(each.new.key)
+
+    def _new_file(self, staged: StagedPayload) -> NewFile:
+        source, (target, way, _) = self._partials / staged.new.key, self._paths(staged.new.sha256)
+        return NewFile(descriptor=staged.descriptor, source=source, way=way, target=target)
 
     def let_go(self, key: str) -> None:
         """Nobody uses the partial under `key` any more."""
@@ -79,7 +123,7 @@ class FilePayloadStore(PayloadStore):
 
     def partial_bytes(self, key: str) -> int:
         check.sha256_hex("partial payload", "key", key)
-        with suppress(FileNotFoundError), _storage_errors(self._partials / key, FileNotFoundError):
+        with suppress(FileNotFoundError), storage_errors(self._partials / key, FileNotFoundError):
             return (self._partials / key).stat().st_size
         return 0
 
@@ -87,7 +131,7 @@ class FilePayloadStore(PayloadStore):
         self, older_than_s: float, now_s: float, keep_bytes: int | None = None, keep_count: int | None = None
     ) -> int:
         dropped = 0
-        with _storage_errors(self._partials):
+        with storage_errors(self._partials):
             held = list(self._held())
             with self._lock:
                 in_use = frozenset(self._in_use)
@@ -105,12 +149,7 @@ class FilePayloadStore(PayloadStore):
                 yield HeldPartial(key=path.name, size=status.st_size, changed_s=status.st_mtime)
 
     def read(self, sha256: str) -> bytes:
-        path = self.path(sha256)
-        try:
-            with _storage_errors(path, FileNotFoundError):
-                payload = path.read_bytes()
-        except FileNotFoundError as error:
-            raise NotFoundError(f"payload {sha256[:12]} is not in {self.root}") from error
+        path, payload = self._found(sha256)
         actual = hashlib.sha256(payload).hexdigest()
         if actual != sha256:
             raise StorageError(
@@ -118,12 +157,19 @@ class FilePayloadStore(PayloadStore):
             )
         return payload
 
+    def _found(self, sha256: str) -> tuple[Path, bytes]:
+        paths = self._paths(sha256)
+        for path in (*paths, paths[0]):  # where it belongs twice: it may be moved to there just now
+            with suppress(FileNotFoundError), storage_errors(path, FileNotFoundError):
+                return path, path.read_bytes()
+        raise NotFoundError(f"payload {sha256[:12]} is not in {self.root}")
+
     def has(self, sha256: str) -> bool:
         return any(path.is_file() for path in self._paths(sha256))
 
     def remove(self, sha256: str) -> None:
         for path in self._paths(sha256):
-            with _storage_errors(path):
+            with storage_errors(path):
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -133,10 +179,10 @@ class FilePayloadStore(PayloadStore):
     def hold(self, sha256: str, is_alone: bool = False) -> Iterator[None]:
         # A lock on the payload's folder, which is never removed: it ends with the process, and others see it, too.
         folder = self._paths(sha256)[0].parent
-        with _storage_errors(folder):
+        with storage_errors(folder):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with _storage_errors(folder):
+            with storage_errors(folder):
                 fcntl.flock(descriptor, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
             yield
         finally:
@@ -144,24 +190,22 @@ class FilePayloadStore(PayloadStore):
 
     def place(self, source: Path, sha256: str) -> None:
         """Rename the synced file `source` into its final place, durably."""
-        target, _ = self._paths(sha256)
-        os.replace(source, target)
-        sync_directory(target.parent)
+        target, way, _ = self._paths(sha256)
+        os.replace(source, way)
+        sync_directory(self._arrived)
+        move_on(way, target)
 
 
 class _FilePartial(PartialPayload):
     def __init__(self, store: FilePayloadStore, path: Path) -> None:
         self._store, self._path = store, path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        self._hash = hashlib.sha256()
-        self._size = 0
         try:
-            while data := os.read(self._descriptor, _READ_BYTES):
-                self._hash.update(data)
-                self._size += len(data)
+            self._size = os.fstat(self._descriptor).st_size
         except OSError:
             os.close(self._descriptor)
             raise
+        self._hashed: tuple[int, str] | None = None  # size and SHA-256 when it was asked for last
 
     @property
     def size(self) -> int:
@@ -169,19 +213,22 @@ class _FilePartial(PartialPayload):
 
     @property
     def sha256(self) -> str:
-        return self._hash.hexdigest()
+        # Read back, and at the end only: whoever appends has to wait for the write, but not for the hash.
+        if self._hashed is None or self._hashed[0] != self._size:
+            with storage_errors(self._path), open(self._path, "rb", buffering=0) as file:
+                self._hashed = self._size, hashlib.file_digest(file, "sha256").hexdigest()
+        return self._hashed[1]
 
     def append(self, data: bytes) -> None:
         with self._discard_on_error():
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        self._hash.update(data)
+            write_all(self._descriptor, data)
         self._size += len(data)
 
     def read(self) -> bytes:
-        with _storage_errors(self._path):
-            return self._path.read_bytes()
+        with storage_errors(self._path):
+            payload = self._path.read_bytes()
+        self._hashed = len(payload), hashlib.sha256(payload).hexdigest()  # who reads it asks for that too
+        return payload
 
     def commit(self) -> str:
         with self._discard_on_error():
@@ -205,29 +252,8 @@ class _FilePartial(PartialPayload):
     def _discard_on_error(self) -> Iterator[None]:
         # After a failed write or sync nobody knows what the file holds, so the sender starts again from 0.
         try:
-            with _storage_errors(self._path):
+            with storage_errors(self._path):
                 yield
         except (StorageError, StorageFullError):
             self.discard()
             raise
-
-
-def sync_directory(path: Path) -> None:
-    """Make names that were added to a folder durable. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _storage_errors(path: Path, *let_through: type[OSError]) -> Iterator[None]:
-    try:
-        yield
-    except let_through:
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFullError(f"{path.parent}: no space left on the server's disk; try again later") from error
-        raise StorageError(f"{path}: {error.strerror or error}: check the disk and its permissions") from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import ClassVar
+
+from shared_models.errors import UpcycleError
 
 
 class PartialPayload(ABC):
@@ -59,8 +62,28 @@ class PartialPayload(ABC):
         """Stop using it; what is held stays for a later `open_partial`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayload:
+    """A payload that is at hand as a whole. key: as of `open_partial`. sha256: the payload's, checked."""
+
+    key: str
+    payload: bytes
+    sha256: str
+
+
+@dataclass(slots=True, kw_only=True)
+class StagedPayload:
+    """A payload that a store has begun to write. descriptor: of its open file, where it has one."""
+
+    new: NewPayload
+    descriptor: int = -1
+
+
 class PayloadStore(ABC):
     """Payloads by SHA-256. Safe to use from several threads; a partial belongs to one user at a time."""
+
+    puts_together: ClassVar[int] = 1
+    """So many payloads are put well at once; 1: each by itself, in a thread of its own."""
 
     @abstractmethod
     def open_partial(self, key: str) -> PartialPayload:
@@ -69,6 +92,40 @@ class PayloadStore(ABC):
         Raises:
             StorageFullError, StorageError: it cannot be opened.
         """
+
+    def stage(self, new: NewPayload) -> StagedPayload:
+        """Begin to store a payload that is at hand as a whole; `place_staged` or `unstage` has to follow.
+
+        Raises:
+            StorageFullError, StorageError: it cannot be written.
+        """
+        return StagedPayload(new=new)
+
+    def unstage(self, staged: StagedPayload) -> None:
+        """Let go of a payload that is not to be stored after all."""
+        staged.descriptor = -1
+
+    def place_staged(self, staged: Sequence[StagedPayload]) -> list[UpcycleError | None]:
+        """Make payloads durable; of each what went wrong (StorageError and the like), None where nothing did.
+
+        What was half-sent under their keys is gone then.
+        """
+        return [self._put(each.new) for each in staged]
+
+    def _put(self, new: NewPayload) -> UpcycleError | None:
+        try:
+            partial = self.open_partial(new.key)
+            try:
+                if partial.size:
+                    partial.discard()
+                    partial = self.open_partial(new.key)
+                partial.append(new.payload)
+                partial.commit()
+            finally:
+                partial.close()
+        except UpcycleError as error:
+            return error
+        return None
 
     @abstractmethod
     def partial_bytes(self, key: str) -> int:

@@ -26,6 +26,10 @@ class Chain(Guard):
         """Whether one of the guards asks for them."""
         return any(part.needs_detections for part in self._parts)
 
+    @property
+    def parts(self) -> tuple[Guard, ...]:
+        return tuple(each for part in self._parts for each in part.parts)
+
     def described(self) -> str:
         return "+".join(part.described() for part in self._parts)
 

@@ -44,6 +44,10 @@ class DropPeople(Guard):
     config: DropPeopleConfig
     needs_detections = True
 
+    @property
+    def needs_keypoints(self) -> bool:  # type: ignore[override]
+        return not self.config.drops_cells
+
     def _change(
         self, features: SceneFeatures, generator: torch.Generator, context: GuardContext | None
     ) -> SceneFeatures:

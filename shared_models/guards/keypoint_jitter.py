@@ -28,6 +28,7 @@ class KeypointJitter(Guard):
     name = "keypoint_jitter"
     config_class = KeypointJitterConfig
     config: KeypointJitterConfig
+    needs_keypoints = True
 
     def _change(
         self, features: SceneFeatures, generator: torch.Generator, context: GuardContext | None

@@ -29,6 +29,7 @@ class KeypointSnap(Guard):
     name = "keypoint_snap"
     config_class = KeypointSnapConfig
     config: KeypointSnapConfig
+    needs_keypoints = True
 
     def _change(
         self, features: SceneFeatures, generator: torch.Generator, context: GuardContext | None

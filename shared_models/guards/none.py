@@ -21,6 +21,13 @@ class NoGuard(Guard):
     ) -> SceneFeatures:
         return features
 
+    def marked(self, features: SceneFeatures, changed: SceneFeatures) -> SceneFeatures:
+        return changed
+
+    @property
+    def parts(self) -> tuple[Guard, ...]:
+        return ()
+
     def _change(
         self, features: SceneFeatures, generator: torch.Generator, context: GuardContext | None
     ) -> SceneFeatures:

@@ -12,6 +12,7 @@ from shared_models.errors import InvalidValueError
 # Control characters, path separators, Unicode's line breaks and turns of direction, halves of UTF-16 pairs. A fixed
 # list and not str.isprintable, which other languages do not have and which changes with Python's version of Unicode.
 _NOT_IN_NAMES = re.compile(r"[\x00-\x1f\x7f-\x9f/\\\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 MAX_WIDTH = 4096  # channels of one layer; the widest of the known detectors has 512
 
 
@@ -39,7 +40,7 @@ def dtype(owner: str, field: str, array: _Shaped, expected: Any) -> None:
 
 def sha256_hex(owner: str, field: str, value: str) -> None:
     """`value` is a SHA-256 as 64 lower-case hexadecimal digits."""
-    if len(value) != 64 or any(c not in "0123456789abcdef" for c in value):
+    if not _SHA256_HEX.fullmatch(value):
         raise InvalidValueError(f"{owner}.{field}: expected 64 lower-case hexadecimal digits, got {value!r}")
 
 

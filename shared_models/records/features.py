@@ -11,6 +11,7 @@ from shared_models.errors import InvalidValueError
 from shared_models.records import check
 
 MAX_GUARD_LENGTH = 400  # characters
+NO_GUARD = "none"  # name of the guard that does nothing; policies and the catalogue write it where there is no guard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

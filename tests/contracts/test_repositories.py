@@ -83,6 +83,19 @@ def test_more_added_than_one_page(catalogue: SceneCatalogue, monkeypatch: pytest
     assert list(catalogue.scenes()) == [new(number) for number in range(7)]
 
 
+def test_scenes_that_were_never_stored_are_refused_and_logged_once(catalogue: SceneCatalogue) -> None:
+    ids = [make_scene(number).manifest.scene_id for number in (1, 2)]
+    removal = Removal(actor="operator/one", at_ns=5, is_refused_again=True)
+    for _ in range(2):
+        catalogue.refuse(ids, removal)
+    catalogue.refuse([], removal)
+    assert [catalogue.is_refused(scene_id) for scene_id in ids] == [True, True]
+    with pytest.raises(PermissionDeniedError, match="deleted by the operator"):
+        catalogue.add(make_scene(1).manifest, stored_at_ns=6)
+    (entry,) = catalogue.log.entries()
+    assert (entry.actor, entry.at_ns, entry.action, entry.details["half_sent"]) == ("operator/one", 5, "delete", 2)
+
+
 def test_known_tells_new_stored_and_refused_apart(catalogue: SceneCatalogue) -> None:
     stored, deleted = catalogue.add(manifest(1), stored_at_ns=10), catalogue.add(manifest(2), stored_at_ns=11)
     catalogue.remove([deleted.scene_id], Removal(actor="user/test", at_ns=12, is_refused_again=True))
@@ -150,6 +163,25 @@ def test_interval_that_ends_before_it_begins(bounds: dict[str, int]) -> None:
 def test_region_comes_back(catalogue: SceneCatalogue) -> None:
     added = catalogue.add(manifest(1, region="north bank, 2nd"), stored_at_ns=0)
     assert catalogue.get(added.scene_id).manifest.region == "north bank, 2nd"
+
+
+def test_guard_comes_back_and_is_filtered_by(catalogue: SceneCatalogue) -> None:
+    guards = ["none", "noise,clip_norm=4.0,delta=1e-06,epsilon=8.0", "g" * 400, ""]
+    added = [catalogue.add(manifest(n), stored_at_ns=n, guard=guard) for n, guard in enumerate(guards)]
+    several = [replace(new(number, number), guard=guards[number % 2]) for number in (4, 5)]
+    assert catalogue.add_many(several) == several
+    assert [stored.guard for stored in catalogue.scenes()] == [*guards, *guards[:2]]
+    assert catalogue.get(added[2].scene_id).guard == guards[2]
+    assert list(catalogue.scenes(SceneFilter(guard="none"))) == [added[0], several[0]]
+    assert list(catalogue.scenes(SceneFilter(guard=guards[1]))) == [added[1], several[1]]
+    assert list(catalogue.scenes(SceneFilter(guard=""))) == [added[3]]
+    assert catalogue.counts(SceneFilter(guard="channels")).scenes == 0
+    assert catalogue.remove([added[1].scene_id]) == [added[1]]
+
+
+def test_scene_that_comes_again_keeps_its_guard(catalogue: SceneCatalogue) -> None:
+    first = catalogue.add(manifest(1), stored_at_ns=1, guard="none")
+    assert catalogue.add(manifest(1), stored_at_ns=2, guard="decoys") == first
 
 
 def test_removed_scenes_are_gone_and_given_back(catalogue: SceneCatalogue) -> None:

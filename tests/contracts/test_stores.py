@@ -13,7 +13,7 @@ from server.stores import STORES
 from server.stores.files import FilePayloadStore
 from server.stores.memory import MemoryPayloadStore
 from server.stores.s3 import S3PayloadStore, S3StoreConfig
-from server.stores.store import PayloadStore
+from server.stores.store import NewPayload, PayloadStore
 from shared_models.errors import NotFoundError
 
 KEY, OTHER_KEY = "1" * 64, "2" * 64
@@ -164,3 +164,37 @@ def test_who_holds_a_payload_alone_keeps_others_from_it(store: PayloadStore) -> 
         order.append("removed")
     placer.join(20)
     assert order == ["removed", "placed"]
+
+
+def new_payload(payload: bytes, key: str = KEY) -> NewPayload:
+    return NewPayload(key=key, payload=payload, sha256=hashlib.sha256(payload).hexdigest())
+
+
+def test_payloads_are_placed_together(store: PayloadStore) -> None:
+    new = [new_payload(f"number {number}".encode(), f"{number:064x}") for number in range(5)]
+    assert store.place_staged([store.stage(each) for each in new]) == [None] * 5
+    assert [store.read(each.sha256) for each in new] == [each.payload for each in new]
+    assert [store.partial_bytes(each.key) for each in new] == [0] * 5
+    assert store.place_staged([]) == []
+
+
+def test_a_payload_placed_as_a_whole_ends_what_was_half_sent(store: PayloadStore) -> None:
+    partial = store.open_partial(KEY)
+    partial.append(b"number one, and more of it than there will be")
+    partial.close()
+    new = new_payload(b"number one")
+    assert store.place_staged([store.stage(new)]) == [None]
+    assert (store.read(new.sha256), store.partial_bytes(KEY), store.open_partial(KEY).size) == (b"number one", 0, 0)
+
+
+def test_the_same_payload_of_two_scenes_is_placed_once(store: PayloadStore) -> None:
+    both = [store.stage(new_payload(b"twice", key)) for key in (KEY, OTHER_KEY)]
+    assert store.place_staged(both) == [None, None]
+    assert store.read(both[0].new.sha256) == b"twice"
+
+
+def test_a_staged_payload_that_is_let_go_is_nowhere(store: PayloadStore) -> None:
+    staged = store.stage(new_payload(b"no"))
+    store.unstage(staged)
+    assert (store.has(staged.new.sha256), store.partial_bytes(KEY)) == (False, 0)
+    assert store.drop_partials(0.0, 4e9) == 0

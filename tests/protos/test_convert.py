@@ -169,6 +169,8 @@ def test_detections_that_do_not_fit(wrong: dict[str, Any]) -> None:
     [
         make_policy(),
         make_policy(backbone_hashes=None),
+        make_policy(guard="none"),
+        make_policy(guard="decoys,share=0.5+noise,epsilon=8.0"),
         make_policy(split_layers=frozenset({"conv_out", "conv_4"}), limits=Limits()),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from protos.policy import Limits, Policy, choose_version
 from shared_models.errors import (
     BackboneMismatchError,
     CodecRefusedError,
+    GuardRefusedError,
     InvalidValueError,
     PayloadTooLargeError,
     VersionError,
@@ -39,6 +41,36 @@ def test_any_backbone() -> None:
     make_policy(backbone_hashes=None).check_backbone(OTHER_BACKBONE, "conv_out")
 
 
+@pytest.mark.parametrize(
+    ("asked", "came", "is_accepted"),
+    [("", "none", True), ("", "noise", True), ("none", "none", True), ("none", "noise", False), ("noise", "none", False)],
+)
+def test_guard(asked: str, came: str, is_accepted: bool) -> None:
+    policy = make_policy(guard=asked)
+    if is_accepted:
+        policy.check_guard(came, "frame 7")
+    else:
+        with pytest.raises(GuardRefusedError, match="frame 7.*under guard"):
+            policy.check_guard(came, "frame 7")
+
+
+def test_policy_without_a_guard_has_the_id_that_it_had_before_guards() -> None:
+    expected = "\n".join(
+        [
+            "upcycle.policy.v1",
+            f"backbone {BACKBONE}",
+            "codec float32",
+            "codec int8",
+            "max_payload_bytes 1048576",
+            "max_decoded_bytes 268435456",
+            "max_chunk_bytes 4096",
+            "max_scenes_in_flight 8",
+            "max_scene_ids_per_query 1000",
+        ]
+    )
+    assert make_policy().policy_id == hashlib.sha256(expected.encode()).hexdigest()
+
+
 def test_policy_id_changes_with_everything() -> None:
     policies = [
         make_policy(),
@@ -47,6 +79,8 @@ def test_policy_id_changes_with_everything() -> None:
         make_policy(codecs=frozenset({"int8"})),
         make_policy(split_layers=frozenset({"conv_out"})),
         make_policy(limits=Limits()),
+        make_policy(guard="none"),
+        make_policy(guard="decoys,share=0.5"),
     ]
     assert len({policy.policy_id for policy in policies}) == len(policies)
     assert make_policy().policy_id == make_policy().policy_id

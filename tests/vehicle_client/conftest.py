@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from protos.policy import Limits, Policy, ServerTerms
-from shared_models import codecs
+from shared_models import codecs, guards
 from shared_models.dataset import Dataset
 from shared_models.errors import DatasetError, ServerUnreachableError
 from shared_models.records import Detections, EncodedScene, Frame, GridFeatures, SceneFeatures
@@ -147,6 +147,12 @@ def uploader(monkeypatch) -> type[FakeUploader]:
     fake = type("Uploader", (FakeUploader,), {"received": []})
     monkeypatch.setattr(drive, "Uploader", fake)
     return fake
+
+
+@pytest.fixture(autouse=True)
+def no_guard_by_default(monkeypatch) -> None:
+    """Whatever the project recommends: most guards need a detector that knows where its cells lie, unlike these."""
+    monkeypatch.setattr(guards, "DEFAULT_GUARD", "none")
 
 
 @pytest.fixture

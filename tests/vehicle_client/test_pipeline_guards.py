@@ -54,3 +54,25 @@ def test_a_guard_that_needs_detections_is_refused_where_there_are_none() -> None
     extractor = Extractor(detectors.build("second_iou", "tiny"), ExtractorConfig(is_detecting=False))
     with pytest.raises(ConfigError, match="leave out --no-detections"):
         Pipeline(extractor, Kept(), PipelineConfig(guard="drop_people"))
+
+
+def test_a_guard_that_finds_nothing_to_change_is_warned_of_once(make_kitti, caplog: pytest.LogCaptureFixture) -> None:
+    dataset = open_dataset("kitti", make_kitti(training=3, testing=0, points=600))
+    pipeline = Pipeline(Extractor(detectors.build("second_iou", "tiny")), Kept(), PipelineConfig(guard="keypoint_snap"))
+    for frame_id in dataset.frame_ids:
+        pipeline.process(dataset.frame(frame_id))
+    pipeline.flush()
+    (told,) = [record.getMessage() for record in caplog.records if "GUARD" in record.getMessage()]
+    assert "keypoint_snap,parts=1: it changes keypoints only, and this detector has none" in told
+    assert (pipeline.guard.scenes, pipeline.guard.changed) == (3, 0)
+
+
+def test_the_guard_may_change_between_frames(make_kitti) -> None:
+    sink, dataset = Kept(), open_dataset("kitti", make_kitti(training=3, testing=0, points=600))
+    names = iter(["decoys", "decoys", "none"])
+    extractor = Extractor(detectors.build("second_iou", "tiny"))
+    pipeline = Pipeline(extractor, sink, PipelineConfig(guard="noise"), choose_guard=lambda: next(names))
+    for frame_id in dataset.frame_ids:
+        pipeline.process(dataset.frame(frame_id))
+    guards_sent = [codecs.read_header(scene.payload).guard for scene in sink.scenes]
+    assert guards_sent == ["decoys,share=0.5", "decoys,share=0.5", ""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 class Driver:
     """Plays the server: welcomes, tells where to send from, and looks at what comes."""
 
-    def __init__(self, outbox: Outbox, gate: ScriptedGate, tally: Tally | None = None) -> None:
+    def __init__(self, outbox: Outbox, gate: ScriptedGate, tally: Tally | None = None, **terms: Any) -> None:
         self.waited_s: list[float] = []
         self.now_s = 0.0
         self.tally = tally or Tally()
@@ -53,8 +54,8 @@ class Driver:
         )
         self.messages = self.stream.messages()
         next(self.messages)  # hello
-        terms = ServerTerms(protocol_version=1, policy=make_policy())
-        self.stream.receive(pb.UploadResponse(welcome=convert.welcome_to_message(terms)))
+        welcome = convert.welcome_to_message(ServerTerms(protocol_version=1, policy=make_policy(), **terms))
+        self.stream.receive(pb.UploadResponse(welcome=welcome))
         self.first = next(self.messages)  # the vehicle's report
 
     def _wait(self, condition: threading.Condition, seconds: float) -> None:
@@ -191,3 +192,106 @@ def test_a_scene_without_an_answer_holds_up_no_other_and_comes_last_in_the_next_
     assert [next(second.messages).begin.scene_id.hex() for _ in range(4)] == [*left[1:], left[0]]
     second.answer(stuck, stored=pb.Stored(was_already_stored=True))
     assert first.tally.unanswered == set()
+
+
+def ahead_driver(outbox: Outbox, gate: ScriptedGate | None = None, **terms: Any) -> Driver:
+    """A server that takes data in begins, and a vehicle that has begun some scenes before."""
+    tally = Tally()
+    for number in range(4):
+        tally.asked(f"{number:064x}")
+    return Driver(outbox, gate or ScriptedGate(), tally, takes_data_in_begin=True, **terms)
+
+
+def test_a_small_scene_goes_in_one_message(outbox: Outbox) -> None:
+    ids = fill(outbox, 1, size=3000)
+    driver = ahead_driver(outbox)
+    begin = next(driver.messages).begin
+    assert (begin.data, begin.HasField("crc32")) == (outbox.load(ids[0]).payload, False)
+    assert driver.tally.payload_bytes == 3000
+    driver.answer(begin.scene_id, stored=pb.Stored(stored_at_ns=1))
+    assert outbox.counts().delivered == 1
+
+
+def test_of_a_larger_scene_the_first_chunk_goes_ahead_and_the_last_one_finishes(outbox: Outbox) -> None:
+    ids = fill(outbox, 1)
+    driver = ahead_driver(outbox)
+    begin = next(driver.messages).begin
+    payload = outbox.load(ids[0]).payload
+    assert (begin.data, begin.crc32) == (payload[:4096], zlib.crc32(payload[:4096]))
+    driver.answer(begin.scene_id, send_from=pb.SendFrom(offset=4096))
+    chunks = [next(driver.messages).chunk for _ in range(2)]
+    assert begin.data + b"".join(chunk.data for chunk in chunks) == payload
+    assert [chunk.is_last for chunk in chunks] == [False, True]
+    assert driver.stream.is_busy
+    driver.answer(begin.scene_id, stored=pb.Stored(stored_at_ns=1))
+    assert (outbox.counts().delivered, driver.tally.payload_bytes) == (1, len(payload))
+
+
+def test_the_server_may_hold_more_or_nothing_of_what_went_ahead(outbox: Outbox) -> None:
+    fill(outbox, 2)
+    driver = ahead_driver(outbox)
+    more, nothing = (next(driver.messages).begin.scene_id for _ in range(2))
+    driver.answer(more, send_from=pb.SendFrom(offset=8192))
+    driver.answer(nothing, send_from=pb.SendFrom(offset=0))
+    sent = [next(driver.messages).chunk for _ in range(4)]
+    assert {chunk.offset for chunk in sent if chunk.scene_id == more} == {8192}
+    assert [chunk.offset for chunk in sent if chunk.scene_id == nothing] == [0, 4096, 8192]
+
+
+def test_where_everything_is_there_only_the_finish_is_left(outbox: Outbox) -> None:
+    fill(outbox, 1)
+    driver = ahead_driver(outbox)
+    scene_id = next(driver.messages).begin.scene_id
+    driver.answer(scene_id, send_from=pb.SendFrom(offset=10_000))
+    assert next(driver.messages).finish.scene_id == scene_id
+
+
+def test_a_server_that_does_not_say_so_gets_no_data_ahead(outbox: Outbox) -> None:
+    fill(outbox, 1)
+    tally = Tally()
+    tally.begins = 100
+    driver = Driver(outbox, ScriptedGate(), tally)
+    assert next(driver.messages).begin.data == b""
+
+
+def test_the_first_scenes_of_a_process_are_asked_for(outbox: Outbox) -> None:
+    """An earlier process may have been killed while it sent them."""
+    fill(outbox, 6, size=3000)
+    driver = Driver(outbox, ScriptedGate(), takes_data_in_begin=True)
+    begins = [next(driver.messages).begin for _ in range(4)]
+    assert [begin.data for begin in begins] == [b""] * 4
+    driver.answer(begins[0].scene_id, stored=pb.Stored(was_already_stored=True))
+    assert len(next(driver.messages).begin.data) == 3000
+
+
+def test_a_scene_that_was_begun_before_is_asked_for(outbox: Outbox) -> None:
+    """On another stream, or refused: the server may hold some of it."""
+    ids = fill(outbox, 1)
+    driver = ahead_driver(outbox)
+    driver.tally.asked(ids[0])
+    assert next(driver.messages).begin.data == b""
+
+
+def test_what_may_not_go_now_is_asked_for_without_data(outbox: Outbox) -> None:
+    fill(outbox, 1)
+    gate = ScriptedGate(Wait(seconds=7.0))
+    driver = ahead_driver(outbox, gate)
+    assert next(driver.messages).begin.data == b""
+    assert (gate.asked, driver.tally.payload_bytes) == ([4096], 0)
+
+
+def test_without_credit_nothing_goes_ahead(outbox: Outbox) -> None:
+    fill(outbox, 2)
+    driver = ahead_driver(outbox, credit_bytes=1)  # one message may overdraw
+    assert [len(next(driver.messages).begin.data) for _ in range(2)] == [4096, 0]
+
+
+def test_no_other_scene_is_begun_while_much_is_in_memory(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(outbox, 2)
+    monkeypatch.setattr("vehicle_client.upload_stream._OPEN_BYTES", 10_000)
+    driver = ahead_driver(outbox)
+    scene_id = next(driver.messages).begin.scene_id
+    driver.answer(scene_id, send_from=pb.SendFrom(offset=4096))
+    assert [next(driver.messages).WhichOneof("message") for _ in range(2)] == ["chunk", "chunk"]
+    driver.answer(scene_id, stored=pb.Stored(stored_at_ns=1))
+    assert next(driver.messages).WhichOneof("message") == "begin"

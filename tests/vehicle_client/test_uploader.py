@@ -149,7 +149,7 @@ def test_payload_refused_by_its_header(tmp_path: Path, outbox: Outbox) -> None:
     from server.ingest.header import HeaderCheck
 
     fill(outbox, 1)
-    with LoopbackServer(tmp_path / "data", check_payload=HeaderCheck(make_policy().limits)) as server:
+    with LoopbackServer(tmp_path / "data", check_payload=HeaderCheck(make_policy())) as server:
         report = uploader(server.target).run(outbox)
     assert [type(refusal.error) for refusal in report.refusals] == [PayloadError]
 

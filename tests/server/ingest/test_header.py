@@ -10,9 +10,9 @@ import torch
 from protos.policy import Limits
 from server.ingest.header import HeaderCheck
 from shared_models import codecs
-from shared_models.errors import PayloadError, PayloadTooLargeError
+from shared_models.errors import GuardRefusedError, PayloadError, PayloadTooLargeError
 from shared_models.records import GridFeatures, SceneFeatures, SceneManifest
-from tests.loopback import BACKBONE, OTHER_BACKBONE
+from tests.loopback import BACKBONE, OTHER_BACKBONE, make_policy
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,30 @@ def manifest(payload: bytes, **changed: str) -> SceneManifest:
     )
 
 
+def guarded(guard: str) -> bytes:
+    grid = GridFeatures(coords=torch.zeros(1, 3, dtype=torch.int32), features=torch.ones(1, 8), shape=(2, 5, 5))
+    features = SceneFeatures(grid=grid, split_layer="conv_out", backbone_hash=BACKBONE, guard=guard)
+    return codecs.encode(features, "int8")
+
+
 def test_header_that_agrees(payload: bytes) -> None:
-    HeaderCheck(Limits())(manifest(payload), payload)
+    assert HeaderCheck(make_policy())(manifest(payload), payload) == "none"
+
+
+def test_the_guard_of_the_header_is_given_back() -> None:
+    payload = guarded("decoys,share=0.5")
+    for policy in (make_policy(), make_policy(guard="decoys,share=0.5")):
+        assert HeaderCheck(policy)(manifest(payload), payload) == "decoys,share=0.5"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [("decoys,share=0.5", ""), ("none", "decoys,share=0.5"), ("decoys,share=0.5", "decoys,share=0.6")],
+)
+def test_another_guard_than_the_policys(asked: str, sent: str) -> None:
+    payload = guarded(sent)
+    with pytest.raises(GuardRefusedError, match=f"under guard '{sent or 'none'}', the server takes '{asked}' only"):
+        HeaderCheck(make_policy(guard=asked))(manifest(payload), payload)
 
 
 @pytest.mark.parametrize(
@@ -44,14 +66,14 @@ def test_header_that_agrees(payload: bytes) -> None:
 )
 def test_header_that_says_something_else(payload: bytes, changed: dict[str, str]) -> None:
     with pytest.raises(PayloadError, match=f"header says {next(iter(changed))}"):
-        HeaderCheck(Limits())(manifest(payload, **changed), payload)
+        HeaderCheck(make_policy())(manifest(payload, **changed), payload)
 
 
 def test_noise(payload: bytes) -> None:
     with pytest.raises(PayloadError):
-        HeaderCheck(Limits())(manifest(payload), b"noise" * 100)
+        HeaderCheck(make_policy())(manifest(payload), b"noise" * 100)
 
 
 def test_decoded_size_is_limited(payload: bytes) -> None:
     with pytest.raises(PayloadTooLargeError):
-        HeaderCheck(Limits(max_decoded_bytes=10))(manifest(payload), payload)
+        HeaderCheck(make_policy(limits=Limits(max_decoded_bytes=10)))(manifest(payload), payload)

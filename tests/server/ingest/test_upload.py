@@ -214,9 +214,9 @@ def test_payload_that_is_not_what_its_manifest_says(tmp_path: Path) -> None:
 
 def test_too_many_scenes_in_flight(server: LoopbackServer) -> None:
     stream = Stream(server)
-    for number in range(4):
+    for number in range(8):
         stream.begin(make_scene(number))
-    assert refusal(stream.begin(make_scene(4))) == ("REASON_TRY_LATER", True)
+    assert refusal(stream.begin(make_scene(8))) == ("REASON_TRY_LATER", True)
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,19 @@ def test_a_deleted_scene_that_comes_again(archive: SceneArchive, is_refused_agai
     assert verify(archive).is_sound
 
 
+@pytest.mark.parametrize("is_refused_again", [False, True])
+def test_a_half_sent_scene_that_is_deleted(archive: SceneArchive, is_refused_again: bool) -> None:
+    scene = make_scene(0)
+    scene_id = scene.manifest.scene_id
+    partial = archive.store.open_partial(scene_id)
+    partial.append(scene.payload[:100])
+    partial.close()
+    delete(archive, plan_scenes(archive, [scene_id]), replace(REMOVAL, is_refused_again=is_refused_again))
+    assert archive.store.partial_bytes(scene_id) == 0
+    assert archive.catalogue.is_refused(scene_id) is is_refused_again
+    assert verify(archive).is_sound
+
+
 def test_a_payload_that_is_being_placed_is_waited_for(archive: SceneArchive, data: Path) -> None:
     """Another process deletes the last row of a payload while a server stores a second scene with it."""
     first = make_scene(0)

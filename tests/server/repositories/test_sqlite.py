@@ -6,8 +6,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import create_engine, inspect
 
+from server.repositories.migrate import alembic_config
 from server.repositories.sql_catalogue import SqlSceneCatalogue
 from server.repositories.sqlite import SqliteFile
 from server.repositories.tables import metadata
@@ -78,6 +80,22 @@ def test_migration_cut_off_halfway_leaves_nothing(tmp_path: Path, monkeypatch: p
     catalogue = SqlSceneCatalogue(SqliteFile(path))
     assert catalogue.counts().scenes == 0
     catalogue.close()
+
+
+def test_scenes_from_before_guards_were_kept_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    catalogue = SqlSceneCatalogue(SqliteFile(path))
+    catalogue.add(MANIFEST, stored_at_ns=7, guard="noise")
+    with catalogue.database.transaction(is_writing=True) as connection:
+        command.downgrade(alembic_config(connection), "0005")
+    catalogue.close()
+    with sqlite3.connect(path) as database:
+        assert "guard" not in [row[1] for row in database.execute("PRAGMA table_info(scenes)")]
+    database.close()
+    again = SqlSceneCatalogue(SqliteFile(path))
+    (stored,) = again.scenes()
+    assert (stored.manifest, stored.guard) == (MANIFEST, "")
+    again.close()
 
 
 def test_no_database(tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def test_folders_are_made_and_synced_at_the_start(tmp_path: Path, monkeypatch: p
         assert synced == [str(tmp_path / "payloads"), str(tmp_path)]
         synced.clear()
     sha256 = commit(store, b"abc")
-    assert synced == [str(tmp_path / "partial" / KEY), str(tmp_path / "payloads" / sha256[:2])]
+    assert synced == [str(tmp_path / "partial" / KEY), str(tmp_path / "arrived")]
+    assert files_in(tmp_path) == [f"payloads/{sha256[:2]}/{sha256}"]
 
 
 def test_damaged_file_is_named(store: FilePayloadStore) -> None:
@@ -140,5 +141,22 @@ def test_synced_before_and_after_renaming(store: FilePayloadStore, monkeypatch: 
 
         monkeypatch.setattr(f"server.stores.files.os.{name}", record)
     partial.commit()
-    assert calls[0] == "fsync"
-    assert calls[-2:] == ["replace", "fsync"]
+    # Durable with the second sync; the second renaming no power cut can do by halves.
+    assert calls == ["fsync", "replace", "fsync", "replace"]
+
+
+def test_what_a_power_cut_left_on_the_way_is_read_and_moved_on(store: FilePayloadStore, tmp_path: Path) -> None:
+    sha256 = commit(store, b"abc")
+    way = store.path(sha256).rename(tmp_path / "arrived" / sha256)
+    reader = FilePayloadStore(tmp_path, is_read_only=True)
+    assert (reader.has(sha256), reader.read(sha256), reader.path(sha256)) == (True, b"abc", way)
+    opened = FilePayloadStore(tmp_path)
+    assert files_in(tmp_path) == [f"payloads/{sha256[:2]}/{sha256}"]
+    assert opened.read(sha256) == b"abc"
+
+
+def test_a_payload_on_the_way_can_be_removed(store: FilePayloadStore, tmp_path: Path) -> None:
+    sha256 = commit(store, b"abc")
+    store.path(sha256).rename(tmp_path / "arrived" / sha256)
+    store.remove(sha256)
+    assert (store.has(sha256), files_in(tmp_path)) == (False, [])
