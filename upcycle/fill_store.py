@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from server.repositories.archive import SceneArchive, open_archive
 from server.repositories.repository import SceneFilter
+from server.training.guarding import scene_generator
 from server.training.labelled_data import in_range
 from server.training.preparation import make_detector
 from server.training.recipe import Recipe
@@ -27,6 +26,7 @@ from shared_models import guards
 from shared_models.datasets.kitti_calibration import camera_view
 from shared_models.detector import Detector
 from shared_models.errors import DatasetError
+from shared_models.guard import Guard
 from shared_models.records import Frame
 from vehicle_client.extractor import Extractor, ExtractorConfig
 from vehicle_client.pipeline import encode_scene
@@ -54,38 +54,42 @@ def fill_store(
 ) -> Filled:
     """Store the features of the source's frames that are not stored yet. data: the server's data folder.
 
+    guard: as `shared_models.guards.build` takes it. Its random numbers follow from vehicle and frame, so that who fills
+    another store gets the same scenes; a vehicle draws them anew.
+
     Raises:
+        UnknownNameError, ConfigError: the guard does not exist, or has other settings.
         ConfigError, DatasetError: the source cannot be read.
         StorageFullError, StorageError: a scene could not be stored; those before it are.
     """
-    source, vehicle_id = open_source(config, data / "cache", with_labels=False), fleet_id(config)
+    protect = guards.build(guard)
+    source, vehicle_id = open_source(config, data / "cache", with_labels=False), fleet_id(config, protect.described())
     archive = open_archive(data, is_new_allowed=True)
     try:
         where = SceneFilter(vehicle_id=vehicle_id, codec=codec, backbone_hash=detector.backbone_hash)
         stored = {scene.manifest.frame_id for scene in archive.catalogue.scenes(where)}
         wanted = [frame_id for frame_id in source.frame_ids if frame_id not in stored]
-        added_bytes = _store(detector, source, wanted, archive, (vehicle_id, codec, guard), progress)
+        added_bytes = _store((detector, protect), source, wanted, archive, (vehicle_id, codec), progress)
     finally:
         archive.close()
     return Filled(vehicle_id=vehicle_id, scenes=len(source.frame_ids), added=len(wanted), payload_bytes=added_bytes)
 
 
 def _store(
-    detector: Detector,
+    vehicle: tuple[Detector, Guard],
     source: Source,
     wanted: list[str],
     archive: SceneArchive,
-    names: tuple[str, str, str],
+    names: tuple[str, str],
     progress: Progress | None,
 ) -> int:
-    vehicle_id, codec, guard = names
-    extractor = Extractor(detector, ExtractorConfig(is_detecting=False))
-    protect, generator = guards.build(guard), torch.Generator()
-    generator.seed()
+    (detector, guard), (vehicle_id, codec) = vehicle, names
+    extractor = Extractor(detector, ExtractorConfig(is_detecting=guard.needs_detections))
     total = 0
     for number, frame_id in enumerate(wanted, start=1):
         frame = _seen(source.dataset.frame(frame_id), source.config.view)
-        features = protect.apply(extractor.extract(frame).features, generator)
+        extraction, generator = extractor.extract(frame), scene_generator(vehicle_id, frame_id)
+        features = guard.apply(extraction.features, generator, extractor.guard_context(extraction))
         scene = encode_scene(vehicle_id, frame, features, codec)
         archive.add(scene, time.time_ns())
         total += len(scene.payload)
@@ -123,7 +127,7 @@ def fill_for(run: RunConfig, data: Path, progress: Progress | None = None) -> Fi
     store = run.settings["store"]
     folder = Path(store["folder"]) if store["folder"] else data
     detector = make_detector(run.detector, run.seed).eval()
-    return fill_store(detector, run.data.unlabelled, folder, store["codec"], progress=progress)
+    return fill_store(detector, run.data.unlabelled, folder, store["codec"], store["guard"], progress)
 
 
 def give_known_labels(recipe: Recipe) -> None:

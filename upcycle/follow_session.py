@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from server.evaluation.bootstrap import FrameScores
 from server.evaluation.evaluator import run_detector
 from server.evaluation.objects import EvaluatedFrame
-from server.evaluation.resampling import FrameScores
 from server.repositories.archive import open_run_log
 from server.training.follow_loop import Follower, HeldOutScores
 from server.training.follow_records import FollowRecords

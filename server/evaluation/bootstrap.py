@@ -1,29 +1,33 @@
-"""How far an average precision would move with other frames of the same kind: percentile bootstrap over frames.
+"""How far an average precision would move with other frames of the same kind: the bootstrap over frames.
 
 Frames are drawn with replacement (B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 13, 16).
-Neighbouring frames of one drive are not independent, so an interval over them is too narrow.
+Neighbouring frames of one drive are not independent, so an interval over them is too narrow. `bootstrap` gives
+intervals of every number, `FrameScores` the AP on draws that somebody else makes.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.evaluation import kitti
+from server.evaluation.evaluator import suited_config
 from server.evaluation.kitti_config import KittiEvaluationConfig
 from server.evaluation.objects import EvaluatedFrame
-from server.evaluation.run_evaluation import numbers_of
+from server.evaluation.run_evaluation import numbers_of, rules_of_overlap
 from shared_models.errors import InvalidValueError
 from shared_models.records import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_DIFFICULTY: Final = ("moderate", "all")  # where every frame has a camera, and where not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,25 +85,57 @@ def bootstrap_difference(
     return _intervals(difference(before, after), draws, config)
 
 
+class FrameScores:
+    """All-point AP of what one detector found in some frames, for comparing detectors on the same draws."""
+
+    def __init__(
+        self, frames: Sequence[EvaluatedFrame], class_names: Sequence[str], metric: str = "3d", overlap: str = "strict"
+    ) -> None:
+        """metric: "3d" or "bev". overlap: as `RunEvaluationConfig.overlaps`. Objects of moderate difficulty count."""
+        self._frames = tuple(replace(frame, found=None) for frame in frames)
+        suited = suited_config(self._frames, class_names)
+        self._config = replace(
+            _lean(suited, (metric,)),
+            classes=rules_of_overlap(suited.classes)[overlap],
+            difficulties=tuple(each for each in suited.difficulties if each.name in _DIFFICULTY),
+        )
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __call__(self, rows: NDArray[np.int64]) -> dict[str, float]:
+        """AP in percent by class on these frames, each as often as its number stands in `rows`; NaN without objects."""
+        report = kitti.evaluate_kitti(_drawn(self._frames, rows), self._config)
+        return {score.class_name: score.ap_all for score in report.scores if score.metric in self._config.metrics}
+
+
+def percentile_interval(draws: Sequence[float] | NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    """The middle `confidence` of the draws' values: from one quantile to the other."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def _draws(config: BootstrapConfig, *aligned: Sequence[EvaluatedFrame]) -> Iterator[tuple[list[EvaluatedFrame], ...]]:
     rng = np.random.default_rng(config.seed)
     for _ in range(config.rounds):
-        chosen = rng.integers(0, len(aligned[0]), len(aligned[0])).tolist()
-        # A frame that is drawn twice counts as two frames.
-        yield tuple(
-            [replace(frames[index], frame_id=f"{place}-{frames[index].frame_id}") for place, index in enumerate(chosen)]
-            for frames in aligned
-        )
+        rows = rng.integers(0, len(aligned[0]), len(aligned[0]))
+        yield tuple(_drawn(frames, rows) for frames in aligned)
+
+
+def _drawn(frames: Sequence[EvaluatedFrame], rows: NDArray[np.int64]) -> list[EvaluatedFrame]:
+    """A frame that is drawn twice counts as two frames."""
+    return [replace(frames[row], frame_id=f"draw-{place}") for place, row in enumerate(rows.tolist())]
 
 
 def _numbers(frames: Sequence[EvaluatedFrame], rules: Mapping[str, KittiEvaluationConfig]) -> dict[str, float]:
-    with _quietly():
-        return numbers_of({name: kitti.evaluate_kitti(frames, _lean(own)) for name, own in rules.items()})
+    lean = {name: _lean(own, tuple(m for m in own.metrics if m != "image")) for name, own in rules.items()}
+    return numbers_of({name: kitti.evaluate_kitti(frames, own) for name, own in lean.items()})
 
 
-def _lean(rules: KittiEvaluationConfig) -> KittiEvaluationConfig:
-    """Without what no number here comes from."""
-    return replace(rules, metrics=tuple(m for m in rules.metrics if m != "image"), distance_edges_m=())
+def _lean(rules: KittiEvaluationConfig, metrics: tuple[str, ...]) -> KittiEvaluationConfig:
+    """Only these metrics, without distance bands, and without a warning of few objects for every draw."""
+    return replace(rules, metrics=metrics, distance_edges_m=(), few_objects=0)
 
 
 def _intervals(
@@ -110,25 +146,9 @@ def _intervals(
         for name in value:
             if not math.isnan(numbers.get(name, math.nan)):
                 drawn[name].append(numbers[name])
-    tail = (1 - config.confidence) / 2
-    return {
-        name: Interval(
-            value=value[name],
-            low=float(np.quantile(found, tail)),
-            high=float(np.quantile(found, 1 - tail)),
-            rounds=len(found),
-        )
-        for name, found in drawn.items()
-        if found
-    }
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without a warning of few objects for every draw."""
-    before = kitti.LOGGER.level
-    kitti.LOGGER.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        kitti.LOGGER.setLevel(before)
+    intervals = {}
+    for name, found in drawn.items():
+        if found:
+            low, high = percentile_interval(found, config.confidence)
+            intervals[name] = Interval(value=value[name], low=low, high=high, rounds=len(found))
+    return intervals

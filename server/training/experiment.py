@@ -153,18 +153,24 @@ def load_experiment(path: Path) -> tuple[ExperimentConfig, tuple[Cell, ...]]:
         for seed in config.seeds
     )
     for cell in cells:  # every mistake shows before the first hour of training
-        _require_evaluated(path, cell.name, cell.run("a checkpoint" if cell.parent else ""), config.metrics)
+        run = cell.run("a checkpoint" if cell.parent else "")
+        require_evaluated(run, config.metrics, f"{path}: cell {cell.name}")
     return config, cells
 
 
-def _require_evaluated(path: Path, cell: str, run: RunConfig, metrics: tuple[str, ...]) -> None:
+def require_evaluated(run: RunConfig, metrics: tuple[str, ...], source: str) -> None:
+    """The run's own evaluation gives these metrics.
+
+    Raises:
+        ConfigError: it does not; `source` says whose run it is.
+    """
     if run.data.evaluation is None:
-        raise ConfigError(f"{path}: cell {cell}: data.evaluation is missing; the table's metrics come from it")
+        raise ConfigError(f"{source}: data.evaluation is missing; the table's metrics come from it")
     for metric in metrics:
         match = METRIC.fullmatch(metric)
         overlap = match["overlap"] if match else None
         if overlap is not None and overlap not in run.evaluation.overlaps:
-            raise ConfigError(f"{path}: cell {cell}: {metric} needs {overlap!r} in evaluation.overlaps")
+            raise ConfigError(f"{source}: {metric} needs {overlap!r} in evaluation.overlaps")
 
 
 def _cell(base: Mapping[str, Any], config: ExperimentConfig, method: Variant, split: Variant, seed: int) -> Cell:
@@ -173,19 +179,23 @@ def _cell(base: Mapping[str, Any], config: ExperimentConfig, method: Variant, sp
     slug = "".join(letter if letter.isalnum() else "-" for letter in f"{config.name}-{method.name}-{split.name}")
     table = merged_tables(merged_tables(base, changes), {"name": slug[:60], "seed": seed})
     for key in (*split.without, *method.without):
-        table = _without(table, key, name)
+        table = without_key(table, key, f"cell {name}")
     parent = f"{method.starts_from}, {split.name}, seed {seed}" if method.starts_from else ""
     return Cell(name=name, method=method.name, split=split.name, seed=seed, table=table, parent=parent)
 
 
-def _without(table: Mapping[str, Any], key: str, cell: str) -> dict[str, Any]:
-    """A copy of `table` without one dotted key."""
+def without_key(table: Mapping[str, Any], key: str, source: str) -> dict[str, Any]:
+    """A copy of `table` without one dotted key.
+
+    Raises:
+        ConfigError: it has no such key; `source` says whose table it is.
+    """
     result = copy.deepcopy(dict(table))
     *path, last = key.split(".")
     inner: Any = result
     for word in path:
         inner = inner.get(word) if isinstance(inner, dict) else None
     if not isinstance(inner, dict) or last not in inner:
-        raise ConfigError(f"cell {cell}: without: the base file has no {key}")
+        raise ConfigError(f"{source}: without: the base file has no {key}")
     del inner[last]
     return result

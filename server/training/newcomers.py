@@ -14,6 +14,7 @@ from server.repositories.pseudonym import vehicle_tag
 from server.repositories.repository import StoredScene
 from server.training.admission import AdmissionConfig, Reason, Reference, Verdict
 from server.training.follow_records import USABLE, FollowRecords, SceneDecision
+from server.training.guarding import GuardedScenes
 from server.training.labelled_data import LabelledFrames
 from server.training.recipes.upcycling import Upcycling
 from server.training.scene_statistics import scene_statistics
@@ -29,10 +30,14 @@ TOGETHER: Final = 64  # decisions that are written at once
 
 
 class HeldOutScenes:
-    """Features of held-out labelled frames as a vehicle would have sent them, kept encoded in memory."""
+    """Features of held-out labelled frames as a vehicle would have sent them, kept encoded in memory.
+
+    They go through the guard of the scenes that the run learns from: without it, guarded scenes would look foreign.
+    """
 
     def __init__(self, recipe: Upcycling, frames: LabelledFrames, config: AdmissionConfig) -> None:
         self._recipe, self._frames, self._config = recipe, frames, config
+        self._guard = GuardedScenes(recipe.store_config.guard)
         self._payloads: list[bytes] = []
 
     def payloads(self) -> Sequence[bytes]:
@@ -47,7 +52,8 @@ class HeldOutScenes:
     @torch.inference_mode()
     def _features(self, frame_id: str) -> SceneFeatures:
         points = torch.from_numpy(self._frames.scan(frame_id).points).to(self._recipe.setup.device)
-        return self._recipe.teacher.extract(points).to("cpu")
+        teacher = self._recipe.teacher
+        return self._guard.apply(teacher.extract(points), teacher, frame_id).to("cpu")
 
 
 class Newcomers:

@@ -59,9 +59,13 @@ def open_source(config: SourceConfig, cache: Path | None = None, *, with_labels:
     return Source(dataset=dataset, frame_ids=frame_ids, config=config)
 
 
-def fleet_id(config: SourceConfig) -> str:
-    """Vehicle name of the scenes of these frames: the same frames get the same name."""
-    digest = hashlib.sha256(json.dumps(to_dict(config), sort_keys=True).encode()).hexdigest()
+def fleet_id(config: SourceConfig, guard: str = "none") -> str:
+    """Vehicle name of the scenes of these frames: the same frames with the same guard get the same name.
+
+    guard: as it describes itself (`Guard.described`).
+    """
+    text = json.dumps(to_dict(config), sort_keys=True) + ("" if guard == "none" else guard)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{config.dataset.partition(',')[0]}-fleet-{digest[:10]}"
 
 

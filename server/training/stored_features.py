@@ -12,8 +12,8 @@ from server.repositories.read_recorder import record_read
 from server.repositories.repository import SceneFilter, StoredScene
 from server.stores.memory import MemoryPayloadStore
 from server.stores.store import PayloadStore
-from shared_models import codecs
-from shared_models.errors import ConfigError
+from shared_models import codecs, guards
+from shared_models.errors import ConfigError, NotFoundError, SenderError, StorageError
 from shared_models.records import SceneFeatures, check
 
 
@@ -24,16 +24,25 @@ class StoreConfig:
     folder: the server's data folder; "" is the one that the run is kept in.
     vehicle_id: only scenes of this vehicle; "" takes all.
     codec: only scenes in this codec.
+    guard: only scenes that went through this guard on the vehicle, as `shared_models.guards.build` takes it.
     scenes: at most so many, in the order they came; 0 takes all.
     """
 
     folder: str = ""
     vehicle_id: str = ""
     codec: str = "float16"
+    guard: str = "none"
     scenes: int = 0
 
     def __post_init__(self) -> None:
         check.count("StoreConfig", "scenes", self.scenes, 10**9, 0)
+        if self.guard != "none":
+            guards.build(self.guard)  # an unknown name is refused before anything is read
+
+    @property
+    def described_guard(self) -> str:
+        """The guard with all its settings, equal for equal guards."""
+        return guards.build(self.guard).described()
 
 
 class StoredScenes:
@@ -55,7 +64,8 @@ class StoredScenes:
         if not len(found):
             folder = Path(config.folder) if config.folder else data
             raise ConfigError(
-                f"{folder}: no stored scene has backbone {backbone_hash[:12]} and codec {config.codec}"
+                f"{folder}: no stored scene has backbone {backbone_hash[:12]}, codec {config.codec} "
+                f"and guard {config.described_guard}"
                 f"{f', vehicle {config.vehicle_id}' if config.vehicle_id else ''}; "
                 "vehicles must run the checkpoint that training starts from; `upcycle server ls` lists what is there"
             )
@@ -77,7 +87,8 @@ class StoredScenes:
             split_layer=split_layer,
         )
         try:
-            found = list(archive.catalogue.scenes(where))
+            wanted = config.described_guard
+            found = [scene for scene in archive.catalogue.scenes(where) if _guard_of(scene, archive.store) == wanted]
         finally:
             archive.close()  # payloads are files: the database is not needed any more
         return cls(archive.store, found[: config.scenes] if config.scenes else found)
@@ -118,6 +129,16 @@ class StoredScenes:
             PayloadError: it cannot be decoded.
         """
         return codecs.decode(self._store.read(self.scenes[number].manifest.payload_sha256))
+
+
+def _guard_of(scene: StoredScene, store: PayloadStore) -> str:
+    """What was done to a stored scene; the payload knows where the catalogue did not keep it yet."""
+    if scene.guard:
+        return scene.guard
+    try:
+        return codecs.read_header(store.read(scene.manifest.payload_sha256)).guard_or_none
+    except (NotFoundError, SenderError, StorageError):
+        return "none"  # it cannot be read: who learns from it says so
 
 
 def record_training(data: Path, config: StoreConfig, scenes: StoredScenes) -> None:

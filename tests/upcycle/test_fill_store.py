@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from server.repositories.archive import open_archive
+from server.training.guarding import scene_generator
 from server.training.preparation import make_detector, prepare
 from server.training.processes import Processes
 from server.training.source_config import SourceConfig
 from server.training.sources import fleet_id, open_source
-from shared_models import codecs
+from shared_models import codecs, guards
+from shared_models.detectors.guard_context import guard_context
 from shared_models.errors import DatasetError
 from tests.small_runs import small_run, write_frames
 from tests.unlabelled_runs import CPU, PV_RCNN, unlabelled_run
@@ -54,6 +56,35 @@ def test_the_features_are_those_of_a_vehicle(root: Path, tmp_path: Path, changes
         assert torch.equal(features.grid.coords, expected.grid.coords)
         np.testing.assert_allclose(features.grid.features, expected.grid.features, rtol=1e-3, atol=1e-4)
         assert (features.keypoints is None) == (not changes)
+
+
+@pytest.mark.parametrize("guard", ["channels,share=0.5", "noise,epsilon=50.0", "crop_boxes,least_score=0.3"])
+def test_features_go_through_the_run_s_guard(root: Path, tmp_path: Path, guard: str) -> None:
+    labelled = write_frames(tmp_path / "labelled", 2)
+    plain = unlabelled_run("upcycling", labelled, root)
+    run = unlabelled_run("upcycling", labelled, root, f"settings.store.guard='{guard}'")
+    name = guards.build(guard).described()
+    filled = [fill_for(each, tmp_path) for each in (plain, run)]
+    assert [each.added for each in filled] == [3, 3]
+    assert filled[1].vehicle_id == fleet_id(run.data.unlabelled, name) != filled[0].vehicle_id
+    fill_for(run, tmp_path / "other")
+    again = {manifest.frame_id: manifest.payload_sha256 for manifest, _ in stored(tmp_path / "other")}
+    detector = make_detector(run.detector, run.seed).eval()
+    dataset = open_source(run.data.unlabelled).dataset
+    guarded = [(manifest, features) for manifest, features in stored(tmp_path) if features.guard]
+    assert [features.guard for _, features in guarded] == [name] * 3
+    for manifest, features in guarded:
+        assert again[manifest.frame_id] == manifest.payload_sha256  # the same random numbers
+        points = torch.from_numpy(dataset.frame(manifest.frame_id).columns(detector.point_fields))
+        with torch.inference_mode():
+            seen = detector.extract(points)
+            context = guard_context(detector, detector.detect(seen))
+            generator = scene_generator(filled[1].vehicle_id, manifest.frame_id)
+            expected = guards.build(guard).apply(seen, generator, context)
+        assert torch.equal(features.grid.coords, expected.grid.coords)
+        np.testing.assert_allclose(features.grid.features, expected.grid.features, rtol=1e-3, atol=2e-2)
+    recipe = prepare(run, tmp_path, Processes(), CPU)
+    assert {scene.manifest.vehicle_id for scene in recipe.scenes.scenes} == {filled[1].vehicle_id}
 
 
 def test_only_what_is_missing_is_added(root: Path, tmp_path: Path, monkeypatch) -> None:

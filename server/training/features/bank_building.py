@@ -14,6 +14,7 @@ from server.training.array_geometry import rows_in_boxes
 from server.training.features.extraction import extract_points
 from server.training.features.geometry import FeatureMap
 from server.training.features.object_bank import OWNER, FeatureBank, FeatureBankConfig
+from server.training.guarding import GuardedScenes
 from server.training.samples import LabelledScan, Truth
 from server.training.split_guard import refuse_outside
 from shared_models.detectors.anchor_detector import AnchorDetector
@@ -39,11 +40,13 @@ def build_bank(
     labelled: Collection[str],
     detector: AnchorDetector,
     config: FeatureBankConfig | None = None,
+    guard: GuardedScenes | None = None,
 ) -> FeatureBank:
     """The bank of the exact, counted objects in `scans`; those without any active cell in their box are left out.
 
     labelled: names of the frames whose labels may be used; a scan of any other frame is refused.
     detector: whose backbone features are wanted, in evaluation mode; it runs on its own device.
+    guard: that the features go through first; None leaves them as they are.
 
     Raises:
         InvalidValueError: a scan is not of the labelled split, comes twice, or has other point fields; the detector is
@@ -58,12 +61,24 @@ def build_bank(
         if scan.frame_id in seen:
             raise InvalidValueError(f"feature bank: frame {scan.frame_id} came twice; give each frame once")
         seen.add(scan.frame_id)
-        objects += _objects_of(scan, detector, feature_map, config)
+        objects += _objects_of(scan, _Extraction(detector, guard, scan.frame_id), feature_map, config)
     return _joined(objects, frozenset(seen), detector, feature_map, config)
 
 
+class _Extraction:
+    """Features of a scan or a part of it, as vehicles with the guard have them."""
+
+    def __init__(self, detector: AnchorDetector, guard: GuardedScenes | None, frame_id: str) -> None:
+        self._detector, self._guard, self._frame_id = detector, guard, frame_id
+        self.has_keypoints = hasattr(detector, "keypoint_channels")
+
+    def __call__(self, points: NDArray[np.float32]) -> SceneFeatures:
+        features = extract_points(points, self._detector)
+        return features if self._guard is None else self._guard.apply(features, self._detector, self._frame_id)
+
+
 def _objects_of(
-    scan: LabelledScan, detector: AnchorDetector, feature_map: FeatureMap, config: FeatureBankConfig
+    scan: LabelledScan, extract: _Extraction, feature_map: FeatureMap, config: FeatureBankConfig
 ) -> list[_BankedObject]:
     truth = scan.truth.chosen(scan.truth.is_exact & ~scan.truth.is_ignored)
     rows = rows_in_boxes(scan.points, truth.boxes)
@@ -71,13 +86,13 @@ def _objects_of(
     if not is_kept.any():
         return []
     truth, rows = truth.chosen(is_kept), [inside for inside, kept in zip(rows, is_kept, strict=True) if kept]
-    needs_scene = config.source == "scene" or hasattr(detector, "keypoint_channels")
-    scene = extract_points(scan.points, detector) if needs_scene else None
+    needs_scene = config.source == "scene" or extract.has_keypoints
+    scene = extract(scan.points) if needs_scene else None
     objects = []
     for k, inside in enumerate(rows):
         source = scene
         if config.source == "object_only":
-            source = _first_keypoints(extract_points(scan.points[inside], detector), scene, truth.boxes[k : k + 1])
+            source = _first_keypoints(extract(scan.points[inside]), scene, truth.boxes[k : k + 1])
         assert source is not None
         objects.append(_object(scan.frame_id, truth.chosen(np.array([k])), source, feature_map, config))
     return [banked for banked in objects if len(banked.coords)]

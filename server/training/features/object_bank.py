@@ -44,7 +44,9 @@ class FeatureBankConfig:
     """Which objects are kept, and which of their features. The paper says nothing of it: these are readings.
 
     min_points: objects with fewer points in their box are left out; OpenPCDet's 5.
-    margin_m: by which the box is larger, on each side of its length and width, for choosing cells, metres.
+    margin_m: by which the box is larger, on each side of its length and width, for choosing cells, metres. An object
+        also fills cells beside its box; cut off there it looks as no real one does, and boxes get worse from learning
+        it (docs/results.md). 0.8 m is one cell of the settings `tiny` and `small`, two of `kitti`.
     source: "scene": features of the object in its own scene, with the background in their receptive field;
         "object_only": features of the object's points alone.
     keeps_small: an object whose box holds no cell's centre, as many a pedestrian among cells of 0.8 m, has the column
@@ -53,7 +55,7 @@ class FeatureBankConfig:
     """
 
     min_points: int = 5
-    margin_m: float = 0.0
+    margin_m: float = 0.8
     source: Literal["scene", "object_only"] = "scene"
     keeps_small: bool = True
     dtype: Literal["float32", "float16"] = "float32"

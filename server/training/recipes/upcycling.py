@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 from server.training.augmentations.statistical_normalisation import StatisticalNormalisation
 from server.training.batches import Sample
 from server.training.features.bank_building import build_bank
-from server.training.features.chain import FeatureAugmentationConfig, compose_features
+from server.training.features.chain import compose_features
+from server.training.features.extraction import extract_points
 from server.training.features.geometry import FeatureMap
-from server.training.features.object_bank import FeatureBank, FeatureBankConfig
+from server.training.features.object_bank import FeatureBank
 from server.training.features.scene import FeatureScan
 from server.training.frozen import freeze_vehicle_part, train_server_part
+from server.training.guarding import GuardedScenes
 from server.training.labelled_preparation import labelled_preparation, scans_in_range
 from server.training.objective import TermSelection
 from server.training.pseudo_label_quality import LabelQuality, label_quality
-from server.training.pseudo_labels import PseudoLabelConfig, choose, choose_scored
+from server.training.pseudo_labels import choose, choose_scored
 from server.training.pseudo_telemetry import PseudoCounts, PseudoTelemetry
 from server.training.recipe import Prepared, Recipe, RecipeSetup
 from server.training.samples import LabelledScan, Truth
@@ -35,77 +37,13 @@ from server.training.seen_scenes import SeenScenes
 from server.training.sources import fleet_id
 from server.training.step_module import StepInput
 from server.training.stored_features import StoreConfig, StoredScenes, record_training
-from server.training.teacher import Teacher, TeacherConfig
+from server.training.teacher import Teacher
 from server.training.two_streams import TwoStreams
+from server.training.upcycling_config import UpcyclingConfig
 from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.detectors.batch_input import BatchInput
-from shared_models.errors import InvalidValueError, NotFoundError, UpcycleError
-from shared_models.records import SceneFeatures, check
-
-Hybrid = Literal["joined", "class_and_box", "exact_boxes"]
-# Which loss terms an unlabelled scene has. The supplement's Table 4 warns that class losses on imperfect pseudo labels
-# make SECOND-IoU collapse.
-PSEUDO_TERMS = TermSelection(
-    classification="exact_and_background", roi_iou="exact_and_background", points="exact_and_background"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpcyclingConfig:
-    """Settings of UpCycling.
-
-    store: which stored scenes are learned from.
-    unlabelled_ratio: unlabelled scenes for each labelled one; 1 for partial labels, 2 for domain adaptation.
-    unlabelled_weight: of their losses (lambda_u).
-    repeat: how often each labelled frame comes in one epoch.
-    warm_up_steps: until then the unlabelled losses rise from 0 to their weight.
-    hybrid: "joined" takes the teacher's sure boxes and the pasted objects' exact ones; "class_and_box" also learns
-        classes from pseudo labels (reading b of the paper); "exact_boxes" learns boxes from pasted objects only
-        (reading c).
-    terms: loss terms of unlabelled scenes where `hybrid` is "joined".
-    pseudo_labels, teacher, features, bank: settings of these parts.
-    compare_with_labels: read the labels of the unlabelled frames too, where there are some, and log how good the pseudo
-        labels are; nothing is learned from them.
-    database_min_points: as `DatabaseConfig`, for raw augmentation of the labelled scans.
-    agreement_every: steps between comparisons of the student's own boxes with the teacher's, for telemetry; 0 never.
-    """
-
-    store: StoreConfig = StoreConfig()
-    unlabelled_ratio: int = 1
-    compare_with_labels: bool = False
-    unlabelled_weight: float = 1.0
-    repeat: int = 1
-    warm_up_steps: int = 0
-    hybrid: Hybrid = "joined"
-    terms: TermSelection = PSEUDO_TERMS
-    pseudo_labels: PseudoLabelConfig = PseudoLabelConfig()
-    teacher: TeacherConfig = TeacherConfig()
-    features: FeatureAugmentationConfig = field(default_factory=FeatureAugmentationConfig)
-    bank: FeatureBankConfig = FeatureBankConfig()
-    database_min_points: int = 5
-    agreement_every: int = 100
-
-    def __post_init__(self) -> None:
-        check.count("UpcyclingConfig", "unlabelled_ratio", self.unlabelled_ratio, 64)
-        check.number("UpcyclingConfig", "unlabelled_weight", self.unlabelled_weight, 0, 1000)
-        check.count("UpcyclingConfig", "repeat", self.repeat, 10_000)
-        check.count("UpcyclingConfig", "warm_up_steps", self.warm_up_steps, 10**9, 0)
-        check.count("UpcyclingConfig", "database_min_points", self.database_min_points, 100_000)
-        check.count("UpcyclingConfig", "agreement_every", self.agreement_every, 10**9, 0)
-        if self.hybrid not in get_args(Hybrid):
-            raise InvalidValueError(
-                f"UpcyclingConfig.hybrid: expected one of {', '.join(get_args(Hybrid))}, got {self.hybrid!r}"
-            )
-
-    @property
-    def selection(self) -> TermSelection:
-        """The loss terms of an unlabelled scene."""
-        if self.hybrid == "class_and_box":
-            return TermSelection()
-        if self.hybrid == "exact_boxes":
-            return replace(TermSelection(), box="exact", direction="exact", roi_box="exact")
-        return self.terms
-
+from shared_models.errors import NotFoundError, UpcycleError
+from shared_models.records import SceneFeatures
 
 # A stored scene: its number in the store, its features, and the generator of its augmentation.
 Stored = tuple[int, SceneFeatures, np.random.Generator]
@@ -124,6 +62,7 @@ class Upcycling(Recipe):
         freeze_vehicle_part(detector)
         detector.eval()
         self._teacher = Teacher(detector, config.teacher)
+        self._guard = GuardedScenes(config.store.guard)
         bank = self._build_bank() if config.features.needs_bank else None
         self._augment_features = compose_features(config.features, FeatureMap.of(detector.config.voxels), bank)
         self._prepare_labelled = labelled_preparation(setup, config.database_min_points)
@@ -170,7 +109,8 @@ class Upcycling(Recipe):
 
     def _build_bank(self) -> FeatureBank:
         setup = self.setup
-        return build_bank(self._bank_scans(), setup.allowed_labels, setup.detector, self.config.bank)
+        guard = self._guard if self._guards_labelled else None
+        return build_bank(self._bank_scans(), setup.allowed_labels, setup.detector, self.config.bank, guard)
 
     def _bank_scans(self) -> Iterator[LabelledScan]:
         """The labelled scans; where objects get the target domain's sizes, so do those that will be pasted."""
@@ -226,16 +166,29 @@ class Upcycling(Recipe):
         self._is_seen[list(self._streams.unlabelled_of(prepared.step))] = True
         device, count, more = self.setup.device, len(labelled), len(scenes)
         weight = self.config.unlabelled_weight * self._warmth(prepared.step)
+        features = [scene.features for scene in scenes]
+        if self._guards_labelled:
+            features = [*(self._guarded(scan, prepared.step) for scan in labelled), *features]
         return StepInput(
             frame_ids=(*(scan.frame_id for scan in labelled), *(scene.scene_id for scene in scenes)),
-            scans=tuple(torch.from_numpy(scan.points).to(device) for scan in labelled),
-            stored=BatchInput.of([scene.features for scene in scenes]),
+            scans=tuple(torch.from_numpy(scan.points).to(device) for scan in labelled if not self._guards_labelled),
+            stored=BatchInput.of(features),
             truths=(*(scan.truth for scan in labelled), *(scene.truth for scene in scenes)),
             terms=(TermSelection(),) * count + (self.config.selection,) * more,
             weights=(1 / count,) * count + (weight / more,) * more,
             seed=(self.setup.run.seed, prepared.step),
             places=self.places(count, more),
         )
+
+    @property
+    def _guards_labelled(self) -> bool:
+        return self.config.guard_labelled and self._guard.is_changing
+
+    def _guarded(self, scan: LabelledScan, step: int) -> SceneFeatures:
+        """The features of a labelled scan as a vehicle with the guard would have sent them."""
+        teacher = self._teacher.detector  # whose vehicle part is the student's, and always in evaluation mode
+        features = extract_points(scan.points, teacher)
+        return self._guard.apply(features, teacher, self.setup.run.seed, step, scan.frame_id)
 
     @torch.no_grad()
     def _with_pseudo_labels(self, stored: Sequence[Stored], step: int) -> list[FeatureScan]:
@@ -331,4 +284,4 @@ def _store_config(setup: RecipeSetup, config: StoreConfig) -> StoreConfig:
     unlabelled = setup.run.data.unlabelled
     if config.vehicle_id or unlabelled is None:
         return config
-    return replace(config, vehicle_id=fleet_id(unlabelled))
+    return replace(config, vehicle_id=fleet_id(unlabelled, config.described_guard))

@@ -9,7 +9,7 @@ from server.training.labelled_data import EVERYWHERE
 from server.training.preparation import make_detector
 from server.training.run_config import DetectorSource
 from server.training.source_config import SourceConfig
-from server.training.sources import labelled_frames, open_source, raised, refuse_shared_frames
+from server.training.sources import fleet_id, labelled_frames, open_source, raised, refuse_shared_frames
 from server.training.splits import make_split, save_split
 from shared_models.datasets import open_dataset
 from shared_models.datasets.kitti_calibration import camera_view
@@ -137,3 +137,12 @@ def test_labelled_frames_have_the_detectors_classes_and_range(root: Path) -> Non
 def test_a_part_needs_a_manifest() -> None:
     with pytest.raises(InvalidValueError, match="SourceConfig.part: 'labelled' needs a manifest"):
         SourceConfig(part="labelled")
+
+
+def test_frames_with_another_guard_come_from_another_fleet(root: Path) -> None:
+    config = SourceConfig(dataset="kitti", root="somewhere")
+    plain = fleet_id(config)
+    assert plain == fleet_id(config, "none") == "kitti-fleet-2a16fa66e6"  # stored scenes of former versions are found
+    names = {plain, fleet_id(config, "noise,epsilon=8.0"), fleet_id(config, "noise,epsilon=4.0")}
+    assert len(names) == 3
+    assert fleet_id(SourceConfig(dataset="kitti", root="elsewhere")) not in names

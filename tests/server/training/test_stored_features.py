@@ -8,7 +8,8 @@ import torch
 from server.repositories.access_log import Action
 from server.repositories.archive import open_archive
 from server.training.stored_features import StoreConfig, StoredScenes
-from shared_models.errors import ConfigError, InvalidValueError, NotFoundError
+from shared_models import guards
+from shared_models.errors import ConfigError, InvalidValueError, NotFoundError, UnknownNameError
 from tests.dashboard_data import encode, make_features, store
 
 HASH, OTHER = "ab" * 32, "cd" * 32
@@ -78,10 +79,41 @@ def test_a_run_goes_on_with_the_scenes_that_it_began_with(data: Path) -> None:
         scenes.only([*ids, "0" * 64])
 
 
+def test_scenes_of_different_guards_are_kept_apart(tmp_path: Path) -> None:
+    noise = guards.build("noise,epsilon=100.0")
+    archive = open_archive(tmp_path, is_new_allowed=True)
+    for number in range(4):
+        features = make_features(HASH, number)
+        if number % 2:
+            features = noise.apply(features, torch.Generator().manual_seed(number))
+        scene = encode(features, number)
+        if number < 2:
+            archive.add(scene, number)
+        else:  # as an older server did, whose catalogue knew nothing of guards
+            archive._place(scene)
+            archive.catalogue.add(scene.manifest, number)
+    archive.close()
+    plain, noisy = ("000000", "000002"), ("000001", "000003")
+
+    def frames(guard: str) -> tuple[str, ...]:
+        found = StoredScenes.open(tmp_path, HASH, StoreConfig(codec="float32", guard=guard))
+        assert {found.features(number).guard for number in range(2)} == {"" if guard == "none" else noise.described()}
+        return tuple(scene.manifest.frame_id for scene in found.scenes)
+
+    assert frames("none") == plain
+    assert frames("noise,epsilon=100.0") == frames(noise.described()) == noisy
+    with pytest.raises(ConfigError, match=r"no stored scene has .* and guard noise,.*epsilon=8\.0"):
+        StoredScenes.open(tmp_path, HASH, StoreConfig(codec="float32", guard="noise"))
+    with pytest.raises(UnknownNameError, match="guard"):
+        StoreConfig(guard="shield")
+
+
 def test_what_is_missing_is_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no server data here"):
         StoredScenes.open(tmp_path, HASH, ALL)
-    with pytest.raises(ConfigError, match=r"no stored scene has backbone ababababab.* and codec int8, vehicle car-7"):
+    with pytest.raises(
+        ConfigError, match=r"no stored scene has backbone ababababab.*, codec int8 and guard none, vehicle car-7"
+    ):
         StoredScenes.open(data, HASH, StoreConfig(codec="int8", vehicle_id="car-7"))
     with pytest.raises(InvalidValueError, match=r"StoreConfig\.scenes"):
         StoreConfig(scenes=-1)

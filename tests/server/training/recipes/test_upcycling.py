@@ -17,11 +17,11 @@ from server.training.objective import TermSelection
 from server.training.preparation import make_detector, prepare
 from server.training.processes import Processes
 from server.training.pseudo_labels import choose
-from server.training.recipes.upcycling import UpcyclingConfig
 from server.training.run_folder import RunFolder
 from server.training.samples import Truth
 from server.training.seen_scenes import FILE, SeenScenes
 from server.training.sources import open_source
+from server.training.upcycling_config import UpcyclingConfig
 from shared_models import checkpoints
 from shared_models.configuration import from_dict
 from shared_models.errors import ConfigError, DatasetError, InvalidValueError, StorageError
@@ -280,6 +280,32 @@ def test_scenes_that_the_first_weights_have_seen_are_recorded_too(roots, tmp_pat
     (checkpoint / FILE).write_text("{")
     with pytest.raises(DatasetError, match="take it for one that saw every scene"):
         prepare(supervised, tmp_path, Processes(), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("changes", [(), PV_RCNN], ids=["second_iou", "pv_rcnn"])
+def test_labelled_features_can_go_through_the_guard_too(roots, tmp_path: Path, changes) -> None:
+    guarded = run_of(roots, *changes, "settings.store.guard='channels,share=0.5'")
+    both = run_of(roots, *changes, "settings.store.guard='channels,share=0.5'", "settings.guard_labelled=true")
+    (step,) = steps_of(upcycling_recipe(guarded, tmp_path), range(1))
+    assert len(step.scans) == len(step.stored) == 2
+    recipe = upcycling_recipe(both, tmp_path)
+    (alike,) = steps_of(recipe, range(1))
+    assert (len(alike.scans), len(alike.stored)) == (0, 4)
+    assert alike.frame_ids == step.frame_ids
+    assert [truth.is_exact.sum() for truth in alike.truths[:2]] == [truth.is_exact.sum() for truth in step.truths[:2]]
+    detector, labelled = recipe.setup.detector, alike.stored.grid.scan(0)
+    with torch.no_grad():
+        plain = detector.extract(step.scans[0]).grid
+    kept = (labelled.features != 0).any(0)
+    assert 0 < int(kept.sum()) <= len(kept) // 2
+    assert torch.equal(labelled.coords, plain.coords)
+    torch.testing.assert_close(labelled.features[:, kept], plain.features[:, kept])
+    bank = recipe._build_bank()
+    assert not bank.features[:, ~kept.numpy()].any()
+    assert bank.features.any()
+    recipe.training_mode()
+    unguarded = run_of(roots, *changes, "settings.guard_labelled=true")
+    assert len(steps_of(upcycling_recipe(unguarded, tmp_path), range(1))[0].scans) == 2  # there is no guard
 
 
 def test_numbers_of_each_vehicle(roots, tmp_path: Path) -> None:
