@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from server.audit.threat import Ability, AttackerView
 from shared_models.errors import InvalidValueError
-from shared_models.records import check
+from shared_models.records import Detections, check
 
 Progress = Callable[[int, int], None]
 
@@ -95,6 +95,10 @@ class Attack(ABC):
     def __init__(self, config: Any = None) -> None:
         self.config = self.config_class() if config is None else config
 
+    def required(self) -> frozenset[Ability]:
+        """What it cannot work without as it is configured: `needs`, and what settings ask for beside them."""
+        return self.needs
+
     @abstractmethod
     def prepare(self, view: AttackerView, bench: Workbench) -> None:
         """Learn what can be learned before a victim's payload is looked at: train, collect statistics, ask.
@@ -123,27 +127,53 @@ class ReconstructionAttack(Attack):
         """
 
 
+class ObjectAttack(Attack):
+    """Finds objects in what a reconstruction attack gave back.
+
+    config: has `on`, the title of that attack in the audit.
+    """
+
+    @abstractmethod
+    def detect(self, points: NDArray[np.float32]) -> Detections:
+        """What is found in a restored scan (N, 3) [x y z] or (N, 4) [x y z intensity] float32, metres, LiDAR frame."""
+
+
 class RetrievalAttack(Attack):
     """Tells places again: payloads of one place have descriptors close to each other."""
 
     @abstractmethod
     def describe(self, payload: bytes) -> NDArray[np.float32]:
-        """(D,) float32 descriptor of the place; two are compared by their Euclidean distance."""
+        """(D,) float32 descriptor of the place; two are compared by their Euclidean distance.
+
+        Raises:
+            SenderError: the payload is damaged, or of another layer or backbone than the attack was prepared for.
+        """
 
 
 class MembershipAttack(Attack):
-    """Tells whether a scene was in the training set of a published checkpoint."""
+    """Tells whether a scene was in the training set of the published detector, which is the view's white box."""
 
     @abstractmethod
-    def membership_score(self, payload: bytes, checkpoint: Path) -> float:
-        """Higher means: more likely that `checkpoint` was trained with this scene."""
+    def membership_score(self, payload: bytes) -> float:
+        """Higher means: more likely that the detector was trained with this scene.
+
+        Raises:
+            SenderError: the payload is damaged, or of another layer or backbone than the detector's.
+        """
 
 
 class PropertyAttack(Attack):
-    """Tells a property of the scene or the vehicle: its sensor, city, time of day, weather."""
+    """Tells a property of the scene or the vehicle: its sensor, city, time of day, weather.
 
-    property_name: str
+    The attacker's own scenes have its value in their `properties` under `property_name`, which is set before `prepare`.
+    """
+
+    property_name: str = ""
 
     @abstractmethod
     def predict(self, payload: bytes) -> str:
-        """The value of the property, one of those in the attacker's own scenes' `properties`."""
+        """The value of the property, one of those of the attacker's own scenes.
+
+        Raises:
+            SenderError: the payload is damaged, or of another layer or backbone than the attack was prepared for.
+        """

@@ -39,6 +39,14 @@ def _random_keypoints(keypoints: SetFeatures | None, generator: torch.Generator)
     )
 
 
+def identity_scan(points: NDArray[np.float32], codec: str) -> NDArray[np.float32]:
+    """The scan (N, 4) float32 itself through the codec, with its intensity: what no attack can know better."""
+    keypoints = codecs.decode(identity_payload(points, codec)).keypoints
+    if keypoints is None:
+        return np.zeros((0, 4), np.float32)
+    return np.asarray(torch.cat((keypoints.positions, keypoints.features), 1).numpy().astype(np.float32))
+
+
 def identity_payload(points: NDArray[np.float32], codec: str) -> bytes:
     """A payload whose "features" are the scan (N, 4) float32 itself: positions as keypoints, intensity as feature."""
     scan = torch.from_numpy(np.ascontiguousarray(points, np.float32))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,38 +15,51 @@ from scipy.stats import rankdata
 from shared_models.errors import InvalidValueError
 
 
-def recall_at(
-    descriptors: NDArray[np.floating], places: Sequence[str], drives: Sequence[str], ks: Sequence[int] = (1, 5)
-) -> dict[int, float]:
-    """R@k = share of queries with a scene of the same place among the k nearest scenes of other drives.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visits:
+    """Who is whose candidate in place recognition, and who is right.
 
-    Every scene is a query; those whose place no other drive has been at are left out.
+    is_candidate: (S, S) bool, scenes of other drives. is_match: (S, S) bool, those of them that are of the same place.
+    """
+
+    is_candidate: NDArray[np.bool_]
+    is_match: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls, drives: Sequence[str], streets: Sequence[str], positions_m: NDArray[np.floating], radius_m: float
+    ) -> Self:
+        """Scenes of two drives along one street within `radius_m` of each other are of one place.
+
+        positions_m: (S, 2 or 3), in one frame for each street, metres.
+        """
+        drive, street = np.asarray(drives), np.asarray(streets)
+        is_candidate = drive[:, None] != drive[None, :]
+        is_near = cdist(positions_m, positions_m) <= radius_m
+        return cls(is_candidate=is_candidate, is_match=is_candidate & (street[:, None] == street[None, :]) & is_near)
+
+    @property
+    def queries(self) -> NDArray[np.int64]:
+        """(Q,) scenes with a match; each of them is a query."""
+        return np.flatnonzero(self.is_match.any(1))
+
+
+def hits_at(descriptors: NDArray[np.floating], visits: Visits, k: int) -> NDArray[np.bool_]:
+    """(Q,) whether one of the k candidates nearest to each query is a match; their mean is recall@k.
 
     descriptors: (S, D), compared by Euclidean distance; of equal distances the earlier scene is nearer.
-
-    Raises:
-        InvalidValueError: no place was visited by two drives.
     """
-    place, drive = np.asarray(places), np.asarray(drives)
-    is_candidate = drive[:, None] != drive[None, :]
-    is_match = is_candidate & (place[:, None] == place[None, :])
-    queries = np.flatnonzero(is_match.any(1))
-    if len(queries) == 0:
-        raise InvalidValueError("place recognition: expected places that at least two drives visited, got none")
-    distances = np.where(is_candidate, cdist(descriptors, descriptors), np.inf)[queries]
-    order = np.argsort(distances, axis=1, kind="stable")
-    hits = np.take_along_axis(is_match[queries], order, 1)
-    return {k: float(hits[:, :k].any(1).mean()) for k in ks}
+    queries = visits.queries
+    distances = np.where(visits.is_candidate, cdist(descriptors, descriptors), np.inf)[queries]
+    order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+    return np.asarray(np.take_along_axis(visits.is_match[queries], order, 1).any(1))
 
 
-def recall_at_chance(places: Sequence[str], drives: Sequence[str], ks: Sequence[int] = (1, 5)) -> dict[int, float]:
-    """R@k of a random order: per query 1 - C(n - m, k) / C(n, k) for n candidates of which m are of its place."""
-    place, drive = np.asarray(places), np.asarray(drives)
-    is_candidate = drive[:, None] != drive[None, :]
-    candidates = is_candidate.sum(1)
-    matches = (is_candidate & (place[:, None] == place[None, :])).sum(1)
-    chances = {k: [_hit_chance(n, m, k) for n, m in zip(candidates, matches, strict=True) if m] for k in ks}
-    return {k: float(np.mean(each)) if each else 0.0 for k, each in chances.items()}
+def hit_chances_at(visits: Visits, k: int) -> NDArray[np.float64]:
+    """(Q,) chance of a match in the first k of a random order: 1 - C(n - m, k) / C(n, k), n candidates, m matches."""
+    queries = visits.queries
+    candidates, matches = visits.is_candidate[queries].sum(1), visits.is_match[queries].sum(1)
+    return np.array([_hit_chance(int(n), int(m), k) for n, m in zip(candidates, matches, strict=True)])
 
 
 def _hit_chance(candidates: int, matches: int, k: int) -> float:

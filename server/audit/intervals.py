@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from server.evaluation.bootstrap import percentile_interval
 from shared_models.records import check
 
 
@@ -50,6 +52,48 @@ def estimate(values: Sequence[float], config: IntervalConfig, seed: int) -> Esti
     if len(numbers) < config.fewest_scenes:
         return Estimate(mean=mean, low=None, high=None, scenes=len(numbers))
     rows = np.random.default_rng(seed).integers(0, len(numbers), (config.rounds, len(numbers)))
+    low, high = percentile_interval(numbers[rows].mean(1), config.confidence)
+    return Estimate(mean=mean, low=low, high=high, scenes=len(numbers))
+
+
+def estimate_of(
+    statistic: Callable[[NDArray[np.int64]], float],
+    drives: Sequence[str],
+    config: IntervalConfig,
+    seed: int,
+    sides: Sequence[str] | None = None,
+) -> Estimate:
+    """A statistic of all scenes, and its interval from drawing whole drives: scenes of one drive are alike.
+
+    statistic: of the scenes in these rows, each as often as its row comes; NaN where there is none, draws with NaN are
+        left out.
+    drives: of each of the S scenes. sides: of each scene, where drives of several sides are drawn apart from each other
+        (members and others). With fewer than `fewest_scenes` drives on a side there is no interval.
+    """
+    sides = sides or [""] * len(drives)
+    rows: dict[str, dict[str, list[int]]] = {}
+    for row, (side, drive) in enumerate(zip(sides, drives, strict=True)):
+        rows.setdefault(side, {}).setdefault(drive, []).append(row)
+    value = statistic(np.arange(len(drives))) if drives else float("nan")
+    if np.isnan(value):
+        return Estimate(mean=None, low=None, high=None, scenes=0)
+    bare = Estimate(mean=value, low=None, high=None, scenes=len(drives))
+    if min(len(own) for own in rows.values()) < config.fewest_scenes:
+        return bare
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(config.rounds):
+        drawn = [_drawn(list(own.values()), generator) for own in rows.values()]
+        found.append(statistic(np.concatenate(drawn)))
+    numbers = np.asarray(found)[~np.isnan(found)]
+    if len(numbers) < 2:
+        return bare
     tail = (1 - config.confidence) / 2
-    low, high = np.quantile(numbers[rows].mean(1), [tail, 1 - tail])
-    return Estimate(mean=mean, low=float(low), high=float(high), scenes=len(numbers))
+    low, high = np.quantile(numbers, [tail, 1 - tail])
+    return Estimate(mean=value, low=float(low), high=float(high), scenes=len(drives))
+
+
+def _drawn(groups: list[list[int]], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of as many groups as there are, drawn with replacement."""
+    chosen = generator.integers(0, len(groups), len(groups)).tolist()
+    return np.concatenate([np.asarray(groups[index], np.int64) for index in chosen])

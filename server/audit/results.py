@@ -4,6 +4,7 @@ DATA/audits/AUDIT_ID/config.json           complete effective configuration
 DATA/audits/AUDIT_ID/KEY.json              numbers of one finished attack
 DATA/audits/AUDIT_ID/KEY.npz               some of its reconstructions beside their truth, for pictures
 DATA/audits/AUDIT_ID/work/KEY/             what a long preparation goes on from
+DATA/audits/AUDIT_ID/work/KEY/scans/       all its reconstructions, where another attack looks at them
 """
 
 from __future__ import annotations
@@ -70,6 +71,37 @@ class AuditFolder:
         np.savez_compressed(buffer, **dict(clouds))  # type: ignore[arg-type]
         write_whole(self.path / f"{file_stem(title)}.npz", buffer.getvalue())
         write_whole(self.path / f"{file_stem(title)}.json", (json.dumps(numbers, indent=1) + "\n").encode())
+
+    def keep_scan(self, title: str, group: str, number: int, points: NDArray[np.float32]) -> None:
+        """Write one reconstruction (N, 3 or 4) of an attack, for attacks that look at it.
+
+        Raises:
+            StorageFullError, StorageError: it cannot be written.
+        """
+        buffer = io.BytesIO()
+        np.save(buffer, points)
+        write_whole(self._scan_path(title, group, number), buffer.getvalue())
+
+    def scan(self, title: str, group: str, number: int) -> NDArray[np.float32]:
+        """What `keep_scan` wrote.
+
+        Raises:
+            StorageError: it is missing or damaged.
+        """
+        path = self._scan_path(title, group, number)
+        try:
+            found: NDArray[np.float32] = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+            if found.ndim != 2 or found.shape[1] not in (3, 4) or not np.isfinite(found).all():
+                raise ValueError(f"an array {found.shape}, expected finite (N, 3) or (N, 4)")
+        except (OSError, ValueError, EOFError) as error:
+            raise StorageError(
+                f"{path}: a reconstruction of {title!r} cannot be read ({error}); delete "
+                f"{file_stem(title)}.json in {self.path}, and the attack is made anew"
+            ) from error
+        return found
+
+    def _scan_path(self, title: str, group: str, number: int) -> Path:
+        return self.path / "work" / file_stem(title) / "scans" / file_stem(group) / f"{number:06d}.npy"
 
 
 def file_stem(title: str) -> str:

@@ -19,10 +19,12 @@ from shared_models import codecs, guards
 from shared_models.backbones.cut_geometry import CutGeometry
 from shared_models.dataset import Dataset
 from shared_models.datasets.kitti_calibration import camera_view
+from shared_models.datasets.simulated import drive_of
 from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.detectors.guard_context import guard_context
 from shared_models.errors import BackboneMismatchError, DatasetError, InvalidValueError
 from shared_models.guard import GuardContext
+from shared_models.guards.watch import GuardWatch
 from shared_models.records import Frame, SceneFeatures, check
 
 POINT_FIELDS = ("x", "y", "z", "intensity")
@@ -36,6 +38,7 @@ class SceneTruth:
     points: (N, 4) float32 [x y z intensity], metres, LiDAR frame: what the vehicle's backbone saw, inside its range.
     boxes: (M, 7) float32 [x y z length width height yaw], box centre, metres, radians. class_names: of the M boxes.
     properties: what is known about the scene ("dataset", "sensor", "drive", ...).
+    position_m: x, y, z of the LiDAR in its street's frame, metres; None where it is not known.
     """
 
     scene_id: str
@@ -43,19 +46,34 @@ class SceneTruth:
     boxes: NDArray[np.float32]
     class_names: tuple[str, ...]
     properties: Mapping[str, str] = field(default_factory=dict)
+    position_m: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         check.shape("SceneTruth", "points", self.points, (None, 4))
         check.dtype("SceneTruth", "points", self.points, np.float32)
         check.shape("SceneTruth", "boxes", self.boxes, (len(self.class_names), 7))
 
+    @property
+    def drive(self) -> str:
+        """Scenes of one drive are alike. A scene whose drive is not known is one of its own."""
+        return self.properties.get("drive", self.scene_id)
+
+    @property
+    def street(self) -> str:
+        """What `position_m` is measured along; drives along one street have it in common."""
+        return self.properties.get("street", self.drive)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Victims:
-    """Stored payloads and, apart from them, the truth behind each; equally many, in the same order."""
+    """Stored payloads and, apart from them, the truth behind each; equally many, in the same order.
+
+    guard_changed: payloads in which the guard has changed anything.
+    """
 
     payloads: tuple[bytes, ...]
     truths: tuple[SceneTruth, ...]
+    guard_changed: int = 0
 
     def __post_init__(self) -> None:
         if len(self.payloads) != len(self.truths):
@@ -101,12 +119,16 @@ class AuditedVehicle:
                 backbone_hash=self.detector.backbone_hash,
             )
 
-    def payload(self, points: NDArray[np.float32], seed: int) -> bytes:
-        """What leaves the vehicle for a scan (N, 4) float32; `seed` is of the guard's randomness."""
+    def payload(self, points: NDArray[np.float32], seed: int, watch: GuardWatch | None = None) -> bytes:
+        """What leaves the vehicle for a scan (N, 4) float32; `seed` is of the guard's randomness.
+
+        watch: of this vehicle's guard, to count what it changes.
+        """
         features = self.features(points)
         with torch.inference_mode():
             generator = torch.Generator().manual_seed(seed)
-            return codecs.encode(self.guard.apply(features, generator, self._context(points)), self.codec)
+            guarded = (watch or self.guard).apply(features, generator, self._context(points))
+            return codecs.encode(guarded, self.codec)
 
     def _context(self, points: NDArray[np.float32]) -> GuardContext | None:
         found = None
@@ -139,21 +161,25 @@ def _truth(frame: Frame, geometry: CutGeometry, view: str, properties: dict[str,
         if frame.camera is None:
             raise DatasetError(f"frame {frame.frame_id} has no camera; audit it with view = 'all'")
         points = points[camera_view(points, frame.camera)]
-    labels = frame.labels
+    labels, pose = frame.labels, frame.world_from_lidar
+    street, drive = drive_of(frame.frame_id) or ("", "")
+    known = {"street": street, "drive": drive} if drive else {}
     return SceneTruth(
         scene_id=frame.frame_id,
         points=points[geometry.inside(points)],
         boxes=np.zeros((0, 7), np.float32) if labels is None else labels.boxes,
         class_names=() if labels is None else labels.class_names,
-        properties=properties,
+        properties=properties | known,
+        position_m=None if pose is None else (float(pose[0, 3]), float(pose[1, 3]), float(pose[2, 3])),
     )
 
 
 def make_victims(vehicle: AuditedVehicle, truths: Iterable[SceneTruth], seed: int) -> Victims:
-    """The payloads that a vehicle stores of these scenes."""
-    kept = tuple(truths)
-    payloads = tuple(vehicle.payload(t.points, scene_seed(seed, "victim", t.scene_id)) for t in kept)
-    return Victims(payloads=payloads, truths=kept)
+    """The payloads that a vehicle stores of these scenes; warns in the log where its guard changes nothing."""
+    kept, watch = tuple(truths), GuardWatch(vehicle.guard)
+    payloads = tuple(vehicle.payload(t.points, scene_seed(seed, "victim", t.scene_id), watch) for t in kept)
+    watch.finish()
+    return Victims(payloads=payloads, truths=kept, guard_changed=watch.changed)
 
 
 def make_paired(vehicle: AuditedVehicle, truths: Iterable[SceneTruth], seed: int) -> Iterator[PairedScene]:
@@ -191,8 +217,14 @@ def view_of(
     payloads: Sequence[bytes],
     paired: Sequence[PairedScene] = (),
     seed: int = 0,
+    *,
+    detector: AnchorDetector | None = None,
+    reference: AnchorDetector | None = None,
 ) -> AttackerView:
-    """What an attacker under `threat` sees of these payloads."""
+    """What an attacker under `threat` sees of these payloads.
+
+    detector: a published one that is asked about, instead of the vehicle's own. reference: another for comparison.
+    """
     gives = frozenset(threat.gives)
     return AttackerView(
         threat=threat.name,
@@ -200,9 +232,10 @@ def view_of(
         payloads=tuple(payloads),
         budget=threat.budget,
         origin=threat.origin,
-        detector=vehicle.detector if Ability.WHITE_BOX in gives else None,
+        detector=(detector or vehicle.detector) if Ability.WHITE_BOX in gives else None,
         query=_query(vehicle, threat.budget.queries, seed) if Ability.QUERY in gives else None,
         paired=tuple(paired[: threat.budget.scenes]) if Ability.PAIRED in gives else None,
+        reference=reference if Ability.REFERENCE in gives else None,
     )
 
 

@@ -31,6 +31,11 @@ BETTER_FOR_ATTACKER: Final[Mapping[str, int]] = {
     "psnr": 1,
     "verbatim": 1,
     "ground_cell": 1,
+    "found": 1,
+    "ap_": 1,
+    "auc": 1,
+    "tpr": 1,
+    "accuracy": 1,
 }
 
 

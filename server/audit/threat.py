@@ -28,11 +28,14 @@ class Ability(StrEnum):
     WHITE_BOX: the detector with all weights, as it is in every vehicle and checkpoint.
     QUERY: a vehicle that answers with the payload of any scan it is shown (backbone, guard and codec as a black box).
     PAIRED: scans of the attacker's own, with their payloads.
+    REFERENCE: another published detector with the same vehicle part, that has not learned from the scenes in question
+        (the one that a round of training began with).
     """
 
     WHITE_BOX = "white_box"
     QUERY = "query"
     PAIRED = "paired"
+    REFERENCE = "reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +86,8 @@ class AttackerView:
     payloads: the victims' stored payloads, exactly as guard and codec left them.
     budget: what the attack may spend; it is asked to keep to it, and what it spent is reported.
     origin: where the paired scans come from ("the same city and sensor", ...), "" without any.
-    detector, query, paired: use `white_box()`, `ask()` and `own_scenes()`, which say what is missing.
+    detector, query, paired, reference: use `white_box()`, `ask()`, `own_scenes()` and `other_detector()`, which say
+        what is missing.
     """
 
     threat: str
@@ -94,6 +98,7 @@ class AttackerView:
     detector: Detector | None = None
     query: Query | None = None
     paired: tuple[PairedScene, ...] | None = None
+    reference: Detector | None = None
 
     def white_box(self) -> Detector:
         """The detector with all weights, frozen and in evaluation mode.
@@ -125,10 +130,25 @@ class AttackerView:
             raise self._refusal(Ability.PAIRED)
         return self.paired
 
+    def other_detector(self) -> Detector:
+        """A detector with the same vehicle part that has not learned from the scenes in question.
+
+        Raises:
+            InvalidValueError: the threat does not give it.
+        """
+        if self.reference is None:
+            raise self._refusal(Ability.REFERENCE)
+        return self.reference
+
     @property
     def abilities(self) -> frozenset[Ability]:
         """What is in this view beside payloads and public knowledge."""
-        given = {Ability.WHITE_BOX: self.detector, Ability.QUERY: self.query, Ability.PAIRED: self.paired}
+        given = {
+            Ability.WHITE_BOX: self.detector,
+            Ability.QUERY: self.query,
+            Ability.PAIRED: self.paired,
+            Ability.REFERENCE: self.reference,
+        }
         return frozenset(ability for ability, gift in given.items() if gift is not None)
 
     def restricted_to(self, abilities: frozenset[Ability]) -> AttackerView:
@@ -138,6 +158,7 @@ class AttackerView:
             detector=self.detector if Ability.WHITE_BOX in abilities else None,
             query=self.query if Ability.QUERY in abilities else None,
             paired=self.paired if Ability.PAIRED in abilities else None,
+            reference=self.reference if Ability.REFERENCE in abilities else None,
             origin=self.origin if Ability.PAIRED in abilities else "",
         )
 

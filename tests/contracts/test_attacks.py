@@ -10,11 +10,13 @@ from server.audit import attacks
 from server.audit.attack import (
     Attack,
     MembershipAttack,
+    ObjectAttack,
     PropertyAttack,
     ReconstructionAttack,
     RetrievalAttack,
     Workbench,
 )
+from server.audit.families import family_of
 from server.audit.threat import Ability, AttackerView, Budget
 from shared_models.backbones.cut_geometry import CutGeometry
 from shared_models.backbones.voxelizer import VoxelConfig
@@ -23,6 +25,7 @@ from shared_models.errors import ConfigError, InvalidValueError, UnknownNameErro
 
 FAMILIES = {
     ReconstructionAttack: attacks.RECONSTRUCTIONS,
+    ObjectAttack: attacks.OBJECTS,
     RetrievalAttack: attacks.RETRIEVALS,
     MembershipAttack: attacks.MEMBERSHIPS,
     PropertyAttack: attacks.PROPERTIES,
@@ -52,13 +55,20 @@ def test_its_configuration_has_defaults_and_survives_a_file(name: str) -> None:
 @each_attack
 def test_it_is_refused_by_a_view_that_lacks_what_it_needs(name: str) -> None:
     attack: Attack = attacks.build(name)
-    if not attack.needs:
+    if not attack.required():
         pytest.skip("needs nothing beside the payloads")
     view = AttackerView(
         threat="payloads", geometry=CutGeometry.of(VoxelConfig(), "conv_out"), payloads=(), budget=Budget()
     )
     with pytest.raises(InvalidValueError, match="reached for"):
         attack.prepare(view, Workbench())
+
+
+@each_attack
+def test_a_family_runs_it(name: str) -> None:
+    attack = attacks.build(name)
+    family = family_of(attack)
+    assert FAMILIES[family.attack_class] == next(table for table in FAMILIES.values() if name in table)
 
 
 def test_an_unknown_attack_lists_the_known_ones() -> None:

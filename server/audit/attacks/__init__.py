@@ -17,14 +17,15 @@ RECONSTRUCTIONS = {
     "occupancy": "server.audit.attacks.occupancy:Occupancy",
     "optimisation": "server.audit.attacks.optimisation:Optimisation",
 }
-RETRIEVALS: dict[str, str] = {}
-MEMBERSHIPS: dict[str, str] = {}
-PROPERTIES: dict[str, str] = {}
+OBJECTS = {"detector": "server.audit.attacks.detector:StockDetector"}
+RETRIEVALS = {"polar_map": "server.audit.attacks.polar_map:PolarMap"}
+MEMBERSHIPS = {"confidence": "server.audit.attacks.confidence:Confidence"}
+PROPERTIES = {"linear_probe": "server.audit.attacks.linear_probe:LinearProbe"}
 
 
 def attacks() -> dict[str, str]:
     """All families in one table."""
-    return {**RECONSTRUCTIONS, **RETRIEVALS, **MEMBERSHIPS, **PROPERTIES}
+    return {**RECONSTRUCTIONS, **OBJECTS, **RETRIEVALS, **MEMBERSHIPS, **PROPERTIES}
 
 
 def attack_class(name: str) -> type[Attack]:

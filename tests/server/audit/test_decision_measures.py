@@ -5,31 +5,41 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from server.audit.decision_measures import accuracy, auc, recall_at, recall_at_chance, tpr_at_fpr
+from server.audit.decision_measures import Visits, accuracy, auc, hit_chances_at, hits_at, tpr_at_fpr
 from shared_models.errors import InvalidValueError
 
-PLACES = ["a", "b", "c", "a", "b", "d"]
-DRIVES = ["1", "1", "1", "2", "2", "2"]
+STREETS = ["a", "a", "a", "a", "a", "b"]
+DRIVES = ["1", "1", "1", "2", "2", "3"]
+# Scenes 0 and 3, and 1 and 4, were taken 3 m from each other; 2 is far from all, 5 near 0 but in another street.
+POSITIONS = np.array([[0, 0], [100, 0], [500, 0], [3, 0], [100, 3], [1, 0]], np.float64)
 
 
-def test_recall_counts_only_scenes_of_other_drives() -> None:
-    # Scene 0 (a, drive 1) is nearest to 3 (a): right. 1 (b) is nearest to 3, then 4 (b): wrong at 1, right at 2.
-    # 3 (a) is nearest to 1, then 0: wrong at 1. 4 (b) is nearest to 1: right. Places c and d were visited once.
+def visits() -> Visits:
+    return Visits.of(DRIVES, STREETS, POSITIONS, radius_m=5.0)
+
+
+def test_a_match_is_of_another_drive_the_same_street_and_near() -> None:
+    assert np.argwhere(visits().is_match).tolist() == [[0, 3], [1, 4], [3, 0], [4, 1]]
+    assert visits().queries.tolist() == [0, 1, 3, 4]
+    assert not visits().is_candidate[0, 1]
+    assert len(Visits.of(DRIVES, STREETS, POSITIONS, radius_m=2.0).queries) == 0
+
+
+def test_hits_count_only_scenes_of_other_drives() -> None:
+    # Scene 0 (drive 1) is nearest to 3: right. 1 is nearest to 3, then to 4: wrong at 1, right at 2.
+    # 3 is nearest to 1, then to 0: wrong at 1. 4 is nearest to 1: right.
     descriptors = np.array([[0.0], [4.0], [50.0], [3.0], [5.5], [99.0]])
-    assert recall_at(descriptors, PLACES, DRIVES, (1, 2)) == {1: 0.5, 2: 1.0}
+    assert hits_at(descriptors, visits(), 1).tolist() == [True, False, False, True]
+    assert hits_at(descriptors, visits(), 2).tolist() == [True] * 4
 
 
-def test_recall_at_chance_is_that_of_random_descriptors() -> None:
+def test_the_chance_of_a_hit_is_that_of_random_descriptors() -> None:
     generator = np.random.default_rng(0)
-    found = [recall_at(generator.normal(size=(6, 2)), PLACES, DRIVES, (1, 2)) for _ in range(400)]
-    chance = recall_at_chance(PLACES, DRIVES, (1, 2, 5))
-    assert chance == {1: pytest.approx(1 / 3), 2: pytest.approx(2 / 3), 5: 1.0}
-    assert np.mean([each[1] for each in found]) == pytest.approx(chance[1], abs=0.04)
-
-
-def test_places_that_nobody_visited_twice_are_refused() -> None:
-    with pytest.raises(InvalidValueError, match="at least two drives"):
-        recall_at(np.zeros((2, 1)), ["a", "b"], ["1", "2"])
+    found = [hits_at(generator.normal(size=(6, 2)), visits(), 2).mean() for _ in range(400)]
+    # Scenes 0 and 1 have 3 candidates (3, 4, 5), 3 and 4 have 4 (0, 1, 2, 5), each with one match.
+    assert hit_chances_at(visits(), 1).tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 4, 1 / 4])
+    assert hit_chances_at(visits(), 5).tolist() == [1, 1, 1, 1]
+    assert np.mean(found) == pytest.approx(hit_chances_at(visits(), 2).mean(), abs=0.04)
 
 
 def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:

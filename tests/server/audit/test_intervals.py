@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from server.audit.intervals import IntervalConfig, estimate
+from server.audit.intervals import IntervalConfig, estimate, estimate_of
 from shared_models.errors import InvalidValueError
 
 
@@ -44,3 +44,39 @@ def test_senseless_settings_are_refused() -> None:
     for wrong in ({"rounds": 1}, {"confidence": 1.0}, {"fewest_scenes": 1}):
         with pytest.raises(InvalidValueError, match="IntervalConfig"):
             IntervalConfig(**wrong)
+
+
+def test_scenes_of_one_drive_are_drawn_together() -> None:
+    """Ten drives of eight equal scenes say as much as ten scenes, not as much as eighty."""
+    numbers = np.repeat(np.random.default_rng(0).normal(size=10), 8)
+    drives = np.repeat([f"d{number}" for number in range(10)], 8).tolist()
+    config = IntervalConfig(rounds=500)
+
+    def mean(rows: np.ndarray) -> float:
+        return float(numbers[rows].mean())
+
+    by_drive = estimate_of(mean, drives, config, seed=0)
+    by_scene = estimate_of(mean, [str(n) for n in range(80)], config, seed=0)
+    assert by_drive.mean == by_scene.mean == pytest.approx(numbers.mean())
+    assert by_drive.high - by_drive.low > 2 * (by_scene.high - by_scene.low)
+    once = estimate(numbers[::8].tolist(), IntervalConfig(rounds=4000), seed=0)
+    assert by_drive.high - by_drive.low == pytest.approx(once.high - once.low, rel=0.25)
+
+
+def test_sides_are_drawn_apart_and_keep_their_drives() -> None:
+    sides, drives = ["a"] * 5 + ["b"] * 5, [str(number) for number in range(10)]
+    seen: list[tuple[int, int]] = []
+
+    def count(rows: np.ndarray) -> float:
+        seen.append(((rows < 5).sum(), (rows >= 5).sum()))
+        return 0.0
+
+    estimate_of(count, drives, IntervalConfig(rounds=20), 0, sides)
+    assert set(seen) == {(5, 5)}
+
+
+def test_too_few_drives_have_no_interval() -> None:
+    few = estimate_of(lambda rows: 1.0, ["a", "b"] * 20, IntervalConfig(), 0)
+    assert (few.mean, few.low, few.scenes) == (1.0, None, 40)
+    none = estimate_of(lambda rows: math.nan, ["a"], IntervalConfig(), 0)
+    assert (none.mean, none.scenes) == (None, 0)

@@ -13,7 +13,8 @@ import pytest
 from server.audit import attacks
 from server.audit.attacks.active_cells import ActiveCells
 from server.audit.audit_config import AuditConfig, load_audit
-from server.audit.runner import CEILING, FLOOR_MEAN, FLOOR_RANDOM, AuditRun
+from server.audit.families.reconstruction import CEILING, FLOOR_MEAN, FLOOR_RANDOM
+from server.audit.runner import AuditRun
 from shared_models.errors import ConfigError, StorageError, UnknownNameError
 
 SPEC = importlib.util.spec_from_file_location("json_schema", Path(__file__).with_name("json_schema.py"))
@@ -66,7 +67,7 @@ def audit_file(make_kitti, tmp_path: Path) -> Path:
 
 
 def without_cost(report: dict[str, Any]) -> str:
-    plain = {**report, "cost": None, "attacks": [{**each, "cost": None} for each in report["attacks"]]}
+    plain = {**report, "cost": None, "made_at": None, "attacks": [{**each, "cost": None} for each in report["attacks"]]}
     return json.dumps(plain, sort_keys=True)
 
 
@@ -93,7 +94,7 @@ def test_the_report_has_the_published_form_and_the_expected_order(
     assert ("active_cells: held out", 3, 3) in told
 
     pictures = np.load(session.folder.path / "active_cells.npz")
-    assert {name.split("|")[1] for name in pictures.files} == {"most", "middle", "least"}
+    assert {name.split("|")[1] for name in pictures.files} == {"most", "middle", "least", "first"}
 
     def fail(*_: object) -> None:
         raise AssertionError("a finished attack was made again")
@@ -131,6 +132,71 @@ def test_another_guard_codec_or_seed_is_another_audit(audit_file: Path, tmp_path
     assert len(folders) == len(changes)
 
 
+QUESTIONS = """
+[[memberships]]
+name = "labelled"
+relation = "frames of the same generator"
+members = { dataset = "kitti", root = "ROOT", split = "train" }
+others = { dataset = "kitti", root = "ROOT", split = "val" }
+[[threats]]
+name = "all"
+gives = ["paired", "white_box"]
+origin = "the same generator"
+[[attacks]]
+attack = "detector"
+threat = "all"
+settings = { on = "active_cells" }
+[[attacks]]
+attack = "confidence"
+threat = "all"
+"""
+
+
+@pytest.fixture
+def question_file(audit_file: Path) -> Path:
+    root = audit_file.parent / "kitti"
+    text = audit_file.read_text().replace('[[attacks]]\nattack = "keypoint_list"\nthreat = "payloads"\n', "")
+    audit_file.write_text(text.replace("[quick]", QUESTIONS.replace("ROOT", str(root)) + "[quick]\nasked = 3"))
+    return audit_file
+
+
+def test_every_kind_of_attack_is_reported_in_the_published_form(
+    question_file: Path, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = load_audit(question_file)
+    report = AuditRun(audit, tmp_path / "data").run()
+    schema = json.loads((repository / "docs/audit-report.schema.json").read_text())
+    assert json_schema.faults(json.loads(json.dumps(report)), schema, schema) == []
+    kinds = {each["attack"]: each["kind"] for each in report["attacks"]}
+    assert kinds["active_cells"] == "reconstruction"
+    assert (kinds["detector"], kinds["confidence"]) == ("detector", "membership")
+    assert [each["name"] for each in report["decision_groups"]] == ["labelled"]
+    # Nothing is made again, also not what an attack in the middle of the list looks at.
+    monkeypatch.setattr("server.audit.attacks.detector.StockDetector.detect", None)
+    monkeypatch.setattr("server.audit.attacks.confidence.Confidence.membership_score", None)
+    assert without_cost(AuditRun(audit, tmp_path / "data").run()) == without_cost(report)
+
+
+def test_questions_without_scenes_or_detectors_are_refused(question_file: Path) -> None:
+    text = question_file.read_text()
+    without = text[: text.index("[[memberships]]")] + text[text.index('[[threats]]\nname = "all"') :]
+    for wrong, message in (
+        (text.replace('on = "active_cells"', 'on = "occupancy"'), "on: expected the title of an attack before it"),
+        (text.replace('gives = ["paired", "white_box"]', 'gives = ["paired"]'), "needs white_box"),
+        (text.replace('"confidence"\n', '"confidence"\nsettings = { calibration = "reference" }\n'), "needs reference"),
+        (text.replace('attack = "confidence"', 'attack = "polar_map"'), r"asked about \[\[places\]\]"),
+        (without, r"asked about \[\[memberships\]\]"),
+        (text.replace('name = "labelled"', 'name = "a|b"'), "no '|'"),
+    ):
+        question_file.write_text(wrong)
+        with pytest.raises((ConfigError, ValueError), match=message):
+            load_audit(question_file)
+    both = text.replace('["paired", "white_box"]', '["paired", "white_box", "reference"]')
+    question_file.write_text(both.replace('"confidence"\n', '"confidence"\nsettings = { calibration = "reference" }\n'))
+    with pytest.raises(ConfigError, match="labelled has no reference detector"):
+        load_audit(question_file)
+
+
 def test_too_few_scenes_and_shared_scenes_are_refused(audit_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="held out: 2 scenes are too few for an interval"):
         AuditRun(load_audit(audit_file, ["quick.victims=2"]), tmp_path).run()
@@ -157,8 +223,11 @@ def test_wrong_files_are_refused_with_the_key(audit_file: Path) -> None:
         load_audit(audit_file)
 
 
-def test_the_run_file_of_the_repository_is_complete(repository: Path) -> None:
-    audit = load_audit(repository / "deploy/runs/audit-quick.toml")
+@pytest.mark.parametrize("name", ["audit-quick", "audit-full"])
+def test_the_run_files_of_the_repository_are_complete(name: str, repository: Path) -> None:
+    audit = load_audit(repository / f"deploy/runs/{name}.toml")
     assert isinstance(audit, AuditConfig)
+    if name == "audit-full":
+        assert {entry.attack for entry in audit.attacks} == set(attacks.attacks())
     assert {entry.attack for entry in audit.attacks} <= set(attacks.attacks())
     assert audit.upload.split_layer == "conv_out"

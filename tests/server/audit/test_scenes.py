@@ -67,6 +67,16 @@ def test_truths_end_at_the_range_and_may_be_empty(vehicle: AuditedVehicle) -> No
     assert len(codecs.decode(payload).grid) == 0
 
 
+def test_simulated_scenes_know_their_street_drive_and_place(vehicle: AuditedVehicle) -> None:
+    dataset = open_dataset("simulated,drives=1,visits=2,frames_per_drive=1,seed=4")
+    first, second = read_truths(dataset, dataset.frame_ids, vehicle.geometry)
+    assert (first.street, second.street) == ("sim-germany-kitti-0000",) * 2
+    assert (first.drive, second.drive) == ("sim-germany-kitti-0000", "sim-germany-kitti-0000.1")
+    pose = dataset.frame(second.scene_id).world_from_lidar
+    assert pose is not None
+    assert second.position_m == pytest.approx(tuple(pose[:3, 3]))
+
+
 class OneFrame(Dataset):
     """A dataset of one scan without camera and labels, ten metres of it out of range."""
 
@@ -87,6 +97,7 @@ def test_the_truth_ends_at_the_range_and_needs_no_labels(vehicle: AuditedVehicle
     truth = next(read_truths(OneFrame(), ["one"], vehicle.geometry, properties={"city": "x"}))
     assert truth.points[:, 0].max() == 35  # of 35.2 m
     assert (len(truth.boxes), truth.class_names, truth.properties) == (0, (), {"city": "x"})
+    assert (truth.drive, truth.position_m) == ("one", None)
     with pytest.raises(DatasetError, match="no camera"):
         next(read_truths(OneFrame(), ["one"], vehicle.geometry, view="camera"))
 

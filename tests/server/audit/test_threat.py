@@ -16,6 +16,7 @@ REACH: dict[Ability, Any] = {
     Ability.WHITE_BOX: lambda view: view.white_box(),
     Ability.QUERY: lambda view: view.ask(np.zeros((0, 4), np.float32)),
     Ability.PAIRED: lambda view: view.own_scenes(),
+    Ability.REFERENCE: lambda view: view.other_detector(),
 }
 
 
@@ -30,7 +31,7 @@ def paired(vehicle: AuditedVehicle, truths: tuple[SceneTruth, ...]) -> tuple[Pai
 
 
 def view(vehicle: AuditedVehicle, victims: Victims, paired: Any, *gives: Ability, **changes: Any) -> AttackerView:
-    return view_of(threat(*gives, **changes), vehicle, victims.payloads, paired)
+    return view_of(threat(*gives, **changes), vehicle, victims.payloads, paired, reference=vehicle.detector)
 
 
 def test_every_ability_is_tested() -> None:

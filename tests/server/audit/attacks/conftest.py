@@ -48,7 +48,7 @@ def _vehicle(layer: str) -> AuditedVehicle:
 
 @pytest.fixture(scope="session")
 def small_view() -> MakeView:
-    """`small_view(layer, scenes=6)`: white box, own scenes of seeds 0 and up, and one victim, of seed 99."""
+    """`small_view(layer, scenes=6)`: white box, queries, own scenes of seeds 0 and up, and one victim, of seed 99."""
 
     def make(layer: str = "conv_out", scenes: int = 6, steps: int = 1000, seconds: float = 600.0) -> AttackerView:
         vehicle = _vehicle(layer)
@@ -60,6 +60,7 @@ def small_view() -> MakeView:
             budget=Budget(steps=steps, seconds=seconds),
             origin="the same",
             detector=vehicle.detector,
+            query=lambda scan: vehicle.payload(scan, 0),
             paired=tuple(PairedScene(points=scan, payload=vehicle.payload(scan, 0)) for scan in scans),
         )
 
