@@ -10,6 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from upcycle.audit_curve import curve
+from upcycle.audit_gate import gate
+from upcycle.audit_page import page
+from upcycle.audit_tables import cell, decision_tables
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,9 +30,12 @@ SHOWN = {
 FILE_WIDTH = 140
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def audit(
-    run: Annotated[Path, typer.Option("--run", metavar="FILE", help="Audit file (TOML).", show_default=False)],
+    context: typer.Context,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="FILE", help="Audit file (TOML).", show_default=False)
+    ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value, as quick.victims=5.")
     ] = None,
@@ -46,17 +54,27 @@ def audit(
     ),
     device: Annotated[str, typer.Option(help="Where attacks are trained: cpu or cuda.")] = "cpu",
     fresh: Annotated[bool, typer.Option("--fresh", help="Make attacks anew that finished before.")] = False,
+    no_pictures: Annotated[
+        bool, typer.Option("--no-pictures", help="Leave scans and reconstructions out of the page.")
+    ] = False,
 ) -> None:
     """Attack the features of a run file's scenes and measure what comes back.
 
     The same command goes on with an audit that was stopped. Its result is never that features are safe: only what the
     listed attacks recovered with the stated knowledge and budget.
     """
+    if context.invoked_subcommand is not None:
+        return
+    if run is None:
+        typer.echo(context.get_help())
+        return
     import json
 
     import torch
 
     from server.audit.audit_config import load_audit
+    from server.audit.page.page import write_page
+    from server.audit.page.source import read_audited
     from server.audit.runner import AuditRun
     from server.training.atomic_files import write_whole
     from shared_models.errors import DeviceError
@@ -73,6 +91,14 @@ def audit(
     write_whole(path, (json.dumps(report, indent=1) + "\n").encode())
     show(report)
     print(f"report: {path}")
+    page_path = path.with_suffix(".html")
+    write_page(page_path, read_audited(session.folder.path, path), with_pictures=not no_pictures)
+    print(f"page: {page_path}")
+
+
+app.command()(gate)
+app.command()(curve)
+app.command()(page)
 
 
 class Bars:
@@ -105,8 +131,15 @@ def show(report: Mapping[str, Any]) -> None:
         f"{scope['detector']} at {scope['split_layer']}, {scope['weights']}\n"
         f"codec {scope['codec']}, guard {scope['guard']}, backbone {scope['backbone_hash'][:12]}"
     )
+    effect = scope.get("guard_effect")
+    if effect and scope["guard"] != "none" and not effect["changed"]:
+        print(f"GUARD WITHOUT EFFECT: {scope['guard']} changed none of {effect['payloads']} payloads.")
     for group in report["victims"]:
         _print(_table(report, group))
+    for table, notes in decision_tables(report):
+        _print(table)
+        for note in notes:
+            print(f"  {note}")
     for each in report["attacks"]:
         if each["cost"]["is_cut"]:
             print(f"{each['title']}: time ran out after {each['cost']['steps']} steps; with more, it may recover more.")
@@ -121,20 +154,12 @@ def _table(report: Mapping[str, Any], group: Mapping[str, Any]) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     controls = report["controls"]
     rows = [(name, controls[name]) for name in sorted(controls, reverse=True) if name.startswith("floor")]
-    rows += [(each["title"], each["groups"]) for each in report["attacks"]]
+    rows += [(each["title"], each["groups"]) for each in report["attacks"] if each["kind"] == "reconstruction"]
     rows += [(name, controls[name]) for name in controls if name.startswith("ceiling")]
     for name, groups in rows:
         estimates = groups[group["name"]]["estimates"]
-        table.add_row(name, *(_cell(estimates.get(measure)) for measure in SHOWN))
+        table.add_row(name, *(cell(estimates.get(measure)) for measure in SHOWN))
     return table
-
-
-def _cell(estimate: Mapping[str, Any] | None) -> str:
-    if estimate is None or estimate["mean"] is None:
-        return "–"
-    if estimate["low"] is None:
-        return f"{estimate['mean']:.2f}"
-    return f"{estimate['mean']:.2f} ({estimate['low']:.2f}–{estimate['high']:.2f})"
 
 
 def _print(table: Table) -> None:

@@ -54,6 +54,8 @@ def test_tables_name_floor_attack_and_ceiling_and_the_report_is_written(audit_fi
     ):
         assert words in result.output
     assert "safe" not in result.output
+    assert "SIMULATED" not in (page := (tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert page.count('type="text/plain"') == 3  # best, median and worst scene of the one attack
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["scope"]["guard"] == "coarse,side=2"
     assert [len(group["scenes"]) for group in report["victims"]] == [2]
