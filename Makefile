@@ -24,7 +24,7 @@ setup: $(READY) ## build .venv with the pinned packages (PYTHON=... chooses the 
 $(READY): pyproject.toml constraints.txt deploy/setup.sh
 	bash deploy/setup.sh
 
-demo: $(READY) ## server and two vehicles on this machine, simulated; real scans with KITTI=DIR
+demo: $(READY) ## a simulated fleet, uploads, training, AP, audit, one page; KITTI=DIR sends real scans only
 	@if [ -n "$(KITTI)" ] && [ ! -d "$(KITTI)" ]; then echo "demo: KITTI=$(KITTI) is not a folder" >&2; exit 2; fi
 	$(BIN)/upcycle demo $(if $(KITTI),--kitti "$(KITTI)") $(DEMO_OPTIONS)
 

@@ -73,8 +73,8 @@ COMMANDS = {
         extra="server",
     ),
     "demo": Entry(
-        target="upcycle.demo:app",
-        help="Run a server and two vehicles on this machine and compare their detections.",
+        target="upcycle.demo.command:app",
+        help="Show everything with simulated scans: fleet, uploads, training, AP before and after, audit, one page.",
         extra="dev",
     ),
 }

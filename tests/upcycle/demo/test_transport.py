@@ -6,8 +6,9 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from shared_models.errors import ConfigError, UpcycleError
-from upcycle import demo as demo_module
-from upcycle.demo import _problems, app
+from upcycle.demo import command
+from upcycle.demo.command import app
+from upcycle.demo.transport import problems_of
 
 GOOD = {
     "frames_sent": 3,
@@ -26,16 +27,17 @@ def run(*arguments: str) -> tuple[int, UpcycleError | None]:
 
 
 def test_what_counts_as_a_problem() -> None:
-    assert _problems(GOOD) == []
-    assert "2 (6) are stored" in _problems(GOOD | {"frames_stored": 2})[0]
-    assert "no frame was sent" in _problems(GOOD | {"frames_sent": 0, "frames_stored": 0})
-    assert "1 frames could not be used" in _problems(GOOD | {"frames_rejected": 1})
+    assert problems_of(GOOD) == []
+    assert "2 (6) are stored" in problems_of(GOOD | {"frames_stored": 2})[0]
+    assert "no frame was sent" in problems_of(GOOD | {"frames_sent": 0, "frames_stored": 0})
+    assert "1 frames could not be used" in problems_of(GOOD | {"frames_rejected": 1})
     differing = {"float32": {"max_abs_diff": 1e-3, "unmatched": 0, "vehicle_detections": 12}}
-    assert "differ by 0.001" in _problems(GOOD | {"codecs": differing})[0]
+    assert "differ by 0.001" in problems_of(GOOD | {"codecs": differing})[0]
     silent = {"float32": {"max_abs_diff": None, "unmatched": 0, "vehicle_detections": 0}}
-    assert "says nothing" in _problems(GOOD | {"codecs": silent})[0]
+    assert "says nothing" in problems_of(GOOD | {"codecs": silent})[0]
     lossy = {"int4": {"max_abs_diff": 1.0, "unmatched": 5, "vehicle_detections": 12}}
-    assert _problems(GOOD | {"codecs": lossy}) == []
+    assert problems_of(GOOD | {"codecs": lossy}) == []
+    assert problems_of(GOOD | {"codecs": differing, "guard": "noise"}) == []  # the server sees guarded features
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
@@ -59,17 +61,19 @@ def test_whole_demonstration_with_real_processes(tmp_path: Path, make_kitti) -> 
     assert (code, error) == (0, None)
     results = json.loads(file.read_text())
     assert results["frames_sent"] == results["frames_stored"] == 5
-    assert results["scenes_sent"] == results["scenes_stored"] == 5 * len(demo_module.ALL_CODECS)
+    assert results["scenes_sent"] == results["scenes_stored"] == 5 * len(command.ALL_CODECS)
     assert results["detections_max_abs_diff"]["float32"] == 0.0
-    assert set(results["bytes_per_frame"]) == set(demo_module.ALL_CODECS)
+    assert set(results["bytes_per_frame"]) == set(command.ALL_CODECS)
     assert results["codecs"]["float32"]["vehicle_detections"] > 0
     assert "untrained" in results["weights"]
 
 
 def test_without_kitti_the_fleet_is_simulated_and_says_so(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(demo_module, "SIMULATED", "simulated,drives=1,frames_per_drive=2")
+    monkeypatch.setattr(command, "SIMULATED", "simulated,drives=1,frames_per_drive=2")
     file = tmp_path / "demo.json"
-    result = CliRunner().invoke(app, ["--setting", "tiny", "--codec", "float32", "--json", str(file)])
+    result = CliRunner().invoke(
+        app, ["--transport-only", "--setting", "tiny", "--codec", "float32", "--json", str(file)]
+    )
     assert result.exit_code == 0
     assert "4 simulated frames sent by 2 vehicles" in result.stdout
     results = json.loads(file.read_text())

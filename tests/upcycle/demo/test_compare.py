@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from shared_models.records import Detections
-from upcycle.demo_compare import SceneComparison, _difference, match, summarise
+from upcycle.demo.compare import SceneComparison, _difference, match, summarise
 
 
 def detections(rows: list[tuple[float, float, float, float, int]]) -> Detections:

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from shared_models.errors import OperatorError, StorageError
 
 STOP_TIMEOUT_S = 30.0
+LOOK_EVERY_S = 0.5
 # A drive that refused some frame or scene ends with 1 and a complete report: it is shown, not hidden.
 FINISHED = (0, 1)
 
@@ -25,10 +27,12 @@ class Fleet:
     """What to run.
 
     dataset, root: the frames. With a folder, vehicle i of n plays every n-th of them; without one, each vehicle
-        drives in a simulated world of its own.
+        drives in a simulated world of its own, whose streets follow from its name.
+    worlds: instead of `dataset`, the simulated world of each vehicle.
     detector_options: `--detector`, `--checkpoint`, ... as the vehicles' command line takes them.
     backbone_hash: the one that the server accepts.
     codecs: each frame is sent once with each.
+    guard: what the vehicles do to features before they send them.
     vehicle_count: number of vehicle processes. threads: CPU threads of each.
     folder: for the server's data, the vehicles' state, reports and logs.
     """
@@ -39,6 +43,8 @@ class Fleet:
     codecs: tuple[str, ...]
     dataset: str = "simulated"
     root: Path | None = None
+    worlds: tuple[str, ...] = ()
+    guard: str = "none"
     vehicle_count: int = 2
     threads: int = 1
 
@@ -47,8 +53,14 @@ class Fleet:
         """The server's data folder."""
         return self.folder / "server"
 
-    def run(self) -> list[dict[str, Any]]:
+    def dataset_of(self, number: int) -> str:
+        """What a vehicle plays, as `--dataset` takes it."""
+        return self.worlds[number] if self.worlds else self.dataset
+
+    def run(self, progress: Callable[[int], None] | None = None) -> list[dict[str, Any]]:
         """Run server and vehicles until every vehicle has delivered everything; gives the vehicles' reports.
+
+        progress: called now and then with the number of payloads that the server has stored.
 
         Raises:
             OperatorError: a process failed; the message ends with what it said.
@@ -57,6 +69,9 @@ class Fleet:
         with self._serving() as address:
             vehicles = [self._start_vehicle(number, address) for number in range(self.vehicle_count)]
             try:
+                while progress is not None and any(process.poll() is None for process in vehicles):
+                    progress(sum(1 for _ in self.server_data.glob("payloads/*/*")))
+                    time.sleep(LOOK_EVERY_S)
                 return [self._finish_vehicle(number, process) for number, process in enumerate(vehicles)]
             finally:
                 for process in vehicles:
@@ -88,10 +103,10 @@ class Fleet:
 
     def _start_vehicle(self, number: int, address: str) -> subprocess.Popen[str]:
         name = f"vehicle-{number}"
-        command = ["vehicle", "replay", "--dataset", self.dataset, "--server", address, "--vehicle-id", name]
+        command = ["vehicle", "replay", "--dataset", self.dataset_of(number), "--server", address, "--vehicle-id", name]
         if self.root is not None:
             command += ["--root", str(self.root), "--shard", f"{number}/{self.vehicle_count}"]
-        command += ["--threads", str(self.threads)]
+        command += ["--threads", str(self.threads), "--guard", self.guard]
         command += ["--state", str(self.folder / name), "--report", str(self._report(number)), *self.detector_options]
         command += [part for codec in self.codecs for part in ("--codec", codec)]
         return self._start(command, name, stdout=subprocess.DEVNULL)
