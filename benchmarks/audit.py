@@ -1,22 +1,21 @@
-"""What reconstruction attacks restore of simulated scans, layer by layer, beside their floors.
+"""What reconstruction attacks restore, layer by layer, beside their floors.
 
-    python -m benchmarks.audit --attack decoder --attack occupancy --layer conv1 --layer conv3 --layer conv_out
-        [--checkpoint DIR] [--setting tiny] [--own 60] [--victims 10] [--seed 0] [--json FILE]
-        [--set occupancy.steps=300] [--features random]
+    python -m benchmarks.audit --attack decoder --attack occupancy@conv_out --layer conv1 --layer conv3 --layer conv_out
+        [--checkpoint DIR] [--setting tiny] [--own 60] [--victims 10] [--kitti DIR] [--seed 1 --seed 2] [--guard NAME]
+        [--json FILE] [--clouds FILE] [--set occupancy.steps=300] [--features random]
 
-The attacker's own scans and the victims come from different simulated drives of the same city and sensor. Floors: the
-mean scene, and as many random points as the attack gave. `--features random` replaces the victims' features by random
-ones after the attack was prepared on real ones: every attack must then fall to its floor.
+Each seed has simulated drives of its own, for the attacker's scans and for the victims', and trains its attacks anew;
+the tables are over the victims of all seeds. `--kitti` adds real victims, other frames for each seed. `NAME@LAYER` sets
+an attack on that layer only. `--features random` replaces the victims' features by random ones after the attack was
+prepared on real ones: every attack must then fall to its floor.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import time
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,154 +23,77 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
-from rich.progress import Progress, track
 from rich.table import Table
 
-from server.audit import attacks
-from server.audit.attack import Reconstruction, ReconstructionAttack, Workbench
-from server.audit.controls import random_features
-from server.audit.scenes import (
-    AuditedVehicle,
-    SceneTruth,
-    Victims,
-    make_paired,
-    make_victims,
-    read_truths,
-    scene_seed,
-    view_of,
-)
-from server.audit.scores import random_points, scored
-from server.audit.threat import Ability, Budget, PairedScene, Threat
-from shared_models import checkpoints, codecs, detectors
+from benchmarks.audit_layers import RANDOM, Measured, Plan, read_scans, run
+from server.audit.intervals import Estimate, IntervalConfig
+from server.audit.scores import SceneScore, summarise
+from server.audit.threat import Ability, Budget, Threat
+from shared_models import checkpoints, detectors
 from shared_models.backbones.cut_geometry import CutGeometry
-from shared_models.datasets import open_dataset
+from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.errors import ConfigError, UpcycleError
 
-SHOWN = ("f_score_0.1m", "f_score_0.2m", "f_score_0.5m", "chamfer_m", "hausdorff_95_m", "voxel_iou_0.2m", "psnr_d1_db")
-FRAMES_PER_DRIVE = 2
-FLOOR = "mean_scene"
+SHOWN = {
+    "f_score_0.1m": "F 0.1 m",
+    "f_score_0.2m": "F 0.2 m",
+    "f_score_0.5m": "F 0.5 m",
+    "above_ground/f_score_0.2m": "above ground",
+    "class/Car/f_score_0.2m": "on cars",
+    "chamfer_m": "Chamfer m",
+    "hausdorff_95_m": "Hausdorff 95 % m",
+    "voxel_iou_0.2m": "IoU 0.2 m",
+    "psnr_d1_db": "PSNR D1 dB",
+    "ground_cell_recall": "cells found",
+    "ground_cell_precision": "precision",
+}
+TRUTH = "the scan itself"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scans:
-    """The attacker's own scans and the victims', of different drives."""
-
-    own: list[SceneTruth]
-    victims: list[SceneTruth]
-
-
-def simulate(own: int, victims: int, seed: int, geometry: CutGeometry) -> Scans:
-    """Simulated scans: drives of two frames each, the victims' drives after the attacker's."""
-    own_drives, victim_drives = -(-own // FRAMES_PER_DRIVE), -(-victims // FRAMES_PER_DRIVE)
-    given = f"simulated,drives={own_drives + victim_drives},frames_per_drive={FRAMES_PER_DRIVE},seed={seed}"
-    dataset = open_dataset(given)
-    names = dataset.frame_ids
-    first = own_drives * FRAMES_PER_DRIVE
-    chosen = [*names[:own], *names[first : first + victims]]
-    truths = read_truths(dataset, list(track(chosen, description="simulate", transient=True)), geometry)
-    found = list(truths)
-    return Scans(own=found[:own], victims=found[own:])
+def pooled(results: Sequence[Measured], group: str) -> dict[tuple[str, str], Mapping[str, Estimate]]:
+    """Mean and interval of each measure over the victims of all seeds, by layer and attack."""
+    together: dict[tuple[str, str], list[SceneScore]] = {}
+    for result in results:
+        together.setdefault((result.layer, result.attack), []).extend(result.scores[group])
+    return {key: summarise(scores, IntervalConfig(), seed=0).estimates for key, scores in together.items()}
 
 
-def randomised(victims: Victims, codec: str, seed: int) -> Victims:
-    """The same victims with random features in their payloads."""
-    payloads = []
-    for payload, truth in zip(victims.payloads, victims.truths, strict=True):
-        generator = torch.Generator().manual_seed(scene_seed(seed, "random features", truth.scene_id))
-        payloads.append(codecs.encode(random_features(codecs.decode(payload), generator), codec))
-    return Victims(payloads=tuple(payloads), truths=victims.truths)
-
-
-def measure(
-    name: str, settings: Mapping[str, Any], view: Any, victims: Victims, seed: int, folder: Path | None
-) -> dict[str, Any]:
-    """One attack, prepared and shown all victims; with the floor of as many random points."""
-    attack = attacks.build(name, settings)
-    assert isinstance(attack, ReconstructionAttack)
-    with Progress(transient=True) as bar:
-        task = bar.add_task(f"{name} {view.geometry.split_layer}", total=None)
-        bench = Workbench(
-            seed=seed, folder=folder, progress=lambda done, total: bar.update(task, completed=done, total=total)
-        )
-        start, cpu = time.perf_counter(), time.process_time()
-        attack.prepare(view, bench)
-        prepared = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    start, cpu = time.perf_counter(), time.process_time()
-    found = [attack.reconstruct(payload) for payload in victims.payloads]
-    each = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
-    drawn = [random_points(len(one.points), view.geometry, seed + number) for number, one in enumerate(found)]
-    fitted = getattr(attack, "last_fit", None)
-    return {
-        "attack": name,
-        "layer": view.geometry.split_layer,
-        "settings": dict(settings),
-        "prepare": prepared,
-        "reconstruct_per_scene": {unit: value / max(len(found), 1) for unit, value in each.items()},
-        "steps": fitted.steps if fitted is not None else None,
-        "is_cut": fitted.is_cut if fitted is not None else None,
-        "measures": numbers_of(victims.truths, found, view.geometry),
-        "random_points": numbers_of(victims.truths, drawn, view.geometry),
+def report_of(results: Sequence[Measured]) -> dict[str, Any]:
+    """All numbers: those of every scene, and of all together."""
+    rows = []
+    for result in results:
+        row = {key: value for key, value in asdict(result).items() if key not in ("scores", "clouds")}
+        rows.append(row | {"groups": {name: [asdict(s) for s in scores] for name, scores in result.scores.items()}})
+    groups = results[0].scores
+    found = {
+        group: [
+            {"layer": layer, "attack": attack, "estimates": {name: asdict(each) for name, each in estimates.items()}}
+            for (layer, attack), estimates in pooled(results, group).items()
+        ]
+        for group in groups
     }
+    return {"pooled": found, "results": rows}
 
 
-def numbers_of(
-    truths: Sequence[SceneTruth], found: Sequence[Reconstruction], geometry: CutGeometry
-) -> dict[str, dict[str, float]]:
-    """Mean, standard deviation over the scenes, worst and best of each measure that every scene has."""
-    scores = scored(zip(truths, found, strict=True), geometry)
-    names = [n for n in scores[0].numbers if "/" not in n and all(np.isfinite(s.numbers[n]) for s in scores)]
-    by_name = {name: [score.numbers[name] for score in scores] for name in names}
-    return {
-        name: {
-            "mean": statistics.fmean(values),
-            "deviation": statistics.pstdev(values),
-            "least": min(values),
-            "most": max(values),
-        }
-        for name, values in by_name.items()
-    }
+def tables_of(results: Sequence[Measured], title: str) -> list[Table]:
+    """For people: mean and 95 % interval over the victims of each group."""
+    tables = []
+    for group in results[0].scores:
+        table = Table(title=f"{group}, {title}")
+        for heading in ("layer", "attack", *SHOWN.values()):
+            table.add_column(heading, justify="left" if heading in ("layer", "attack") else "right")
+        for (layer, attack), estimates in pooled(results, group).items():
+            table.add_row(layer, attack, *(_text(estimates.get(name)) for name in SHOWN))
+        tables.append(table)
+    return tables
 
 
-def table_of(report: Mapping[str, Any]) -> Table:
-    """The report for people: mean and, in brackets, standard deviation over the victims."""
-    table = Table(title=f"{report['victims']} simulated victims, {report['setting']}, {report['weights']}")
-    for heading in ("layer", "attack", "points", *SHOWN, "prepare CPU s"):
-        table.add_column(heading, justify="left" if heading in ("layer", "attack") else "right")
-    for row in report["results"]:
-        for label, key in ((row["attack"], "measures"), ("  random points", "random_points")):
-            numbers = row[key]
-            shown = [f"{numbers[n]['mean']:.3g} ({numbers[n]['deviation']:.2g})" for n in ("points", *SHOWN)]
-            spent = f"{row['prepare']['cpu_seconds']:.0f}" if key == "measures" else ""
-            table.add_row(row["layer"], label, *shown, spent)
-    return table
-
-
-def run(
-    scans: Scans,
-    detector: Any,
-    layers: Sequence[str],
-    names: Sequence[str],
-    settings: Mapping[str, Any],
-    threat: Threat,
-    codec: str,
-    seed: int,
-    is_random: bool,
-    folder: Path | None,
-) -> list[dict[str, Any]]:
-    """Every attack on every layer."""
-    results = []
-    for layer in layers:
-        vehicle = AuditedVehicle(detector, codec=codec, split_layer=layer)
-        paired: list[PairedScene] = list(make_paired(vehicle, scans.own, seed))
-        victims = make_victims(vehicle, scans.victims, seed)
-        if is_random:
-            victims = randomised(victims, codec, seed)
-        view = view_of(threat, vehicle, victims.payloads, paired, seed)
-        for name in names:
-            own_folder = folder / f"{layer}-{name}-{seed}" if folder is not None else None
-            given = settings.get(name, {})
-            results.append(measure(name, given, view, victims, seed, own_folder))
-    return results
+def _text(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.mean is None:
+        return ""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.mean:.2f}"
+    return f"{estimate.mean:.2f} ({estimate.low:.2f}-{estimate.high:.2f})"
 
 
 def settings_from(words: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -191,24 +113,25 @@ def settings_from(words: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def main(
-    attack: Annotated[list[str], typer.Option(help="Name of an attack; can be given several times.")],
+    attack: Annotated[list[str], typer.Option(help="NAME or NAME@LAYER; can be given several times.")],
     layer: Annotated[list[str], typer.Option(help="Uploaded layer; can be given several times.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Weights; seeded ones without it.")] = None,
     setting: Annotated[str, typer.Option(help="Setting of seeded weights.")] = "tiny",
     own: Annotated[int, typer.Option(help="Scans of the attacker's own.", min=2)] = 60,
-    victims: Annotated[int, typer.Option(help="Victims.", min=1)] = 10,
-    seed: Annotated[int, typer.Option(help="Of attack, guard and random features.", min=0)] = 0,
-    scene_seed_number: Annotated[int, typer.Option("--scene-seed", help="Of the simulated drives.", min=0)] = 7,
-    seconds: Annotated[float, typer.Option(help="Budget of an attack's training.")] = 3600.0,
+    victims: Annotated[int, typer.Option(help="Victims of each group and seed.", min=1)] = 10,
+    kitti: Annotated[Path | None, typer.Option(help="Folder of KITTI, for real victims too.")] = None,
+    seed: Annotated[list[int] | None, typer.Option(help="Of drives, attacks and guards; several.", min=0)] = None,
+    seconds: Annotated[float, typer.Option(help="Budget of an attack's training.")] = 36_000.0,
     steps: Annotated[int, typer.Option(help="Budget of an attack's steps.")] = 100_000,
     set_: Annotated[list[str] | None, typer.Option("--set", help="ATTACK.KEY=VALUE")] = None,
     features: Annotated[str, typer.Option(help="real, or random: the victims' features.")] = "real",
     codec: Annotated[str, typer.Option(help="Name of the codec.")] = "float16",
-    folder: Annotated[Path | None, typer.Option(help="Keep what interrupted attacks need to go on here.")] = None,
+    guard: Annotated[str, typer.Option(help="NAME[,KEY=VALUE...]")] = "none",
+    clouds: Annotated[Path | None, typer.Option(help="Write each group's first scene to this file (npz).")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of torch.", min=1)] = 1,
 ) -> None:
-    """Measure attacks on simulated scans."""
+    """Measure attacks on simulated and real scans."""
     torch.set_num_threads(threads)
     console = Console()
     threat = Threat(
@@ -217,34 +140,48 @@ def main(
         origin="other drives of the same simulated city and sensor",
         budget=Budget(steps=steps, seconds=seconds, scenes=own),
     )
+    results: list[Measured] = []
     try:
         if features not in ("real", "random"):
             raise ConfigError(f"--features: expected real or random, got {features!r}")
+        plan = Plan(
+            names=tuple(attack),
+            layers=tuple(layer),
+            settings=settings_from(set_ or []),
+            threat=threat,
+            codec=codec,
+            guard=guard,
+            is_random=features == "random",
+        )
         if checkpoint is None:
             network, weights = detectors.build("second_iou", setting, seed=0), "seeded, untrained weights (seed 0)"
         else:
             network, weights = checkpoints.open_checkpoint(checkpoint), f"weights of {checkpoint.name}"
-        settings = settings_from(set_ or [])
-        scans = simulate(own, victims, scene_seed_number, CutGeometry.of(network.config.voxels, "conv_out"))
-        results = run(scans, network, layer, attack, settings, threat, codec, seed, features == "random", folder)
+        if not isinstance(network, AnchorDetector):
+            raise ConfigError(f"--checkpoint: expected a detector with SECOND's backbone, got {network.name}")
+        for number in seed or [0]:
+            scans = read_scans(own, victims, kitti, number, CutGeometry.of(network.config.voxels, "conv_out"))
+            results += run(plan, scans, network, number)
+            _write(json_file, clouds, results, weights)
     except UpcycleError as error:
         console.print(f"[red]{error}")
         raise typer.Exit(1) from error
-    report = {
-        "weights": weights,
-        "setting": setting if checkpoint is None else "of the checkpoint",
-        "own": own,
-        "victims": victims,
-        "seed": seed,
-        "scene_seed": scene_seed_number,
-        "features": features,
-        "threads": threads,
-        "results": results,
-    }
+    for table in tables_of(results, f"{weights}, guard {guard}, seeds {seed or [0]}"):
+        console.print(table)
+
+
+def _write(json_file: Path | None, clouds: Path | None, results: Sequence[Measured], weights: str) -> None:
+    """What is there after each seed."""
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(report, indent=2) + "\n")
-    console.print(table_of(report))
+        json_file.write_text(json.dumps({"weights": weights, **report_of(results)}, indent=1) + "\n")
+    if clouds is not None:
+        named = {
+            f"{result.seed}|{group}|{result.layer}|{TRUTH if result.attack == RANDOM else result.attack}": points
+            for result in results
+            for group, points in result.clouds.items()
+        }
+        np.savez_compressed(clouds, **named)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ async def _serve(arguments: ServerArguments) -> None:
         intake = JournallingIntake(policy, **handed, clock_ns=lambda: time.time_ns() + ahead_ns)
         intake.journal = journal
         server = IngestServer(intake, Listen(port=arguments.port))
-        journal.write("start")
+        journal.write("start", arguments.clock_ahead_s, intake.config.partial_expiry_s)
         await serve_until_signalled(server, lambda port: journal.write("listen", port))
 
 

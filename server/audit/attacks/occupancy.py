@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from server.audit.attack import Reconstruction, ReconstructionAttack, Workbench
+from server.audit.attack import Reconstruction, ReconstructionAttack, Spent, Workbench
 from server.audit.networks.fitting import Fit, fit, seed_of
 from server.audit.networks.occupancy_decoder import OccupancyDecoder, OccupancyDecoderConfig
 from server.audit.networks.occupancy_loss import occupancy_loss
@@ -116,6 +116,10 @@ class Occupancy(ReconstructionAttack):
             cells=found.cells[kept].flip(1).long().numpy(),
             cell_size_m=self._decoder.position.voxel_size_m,
         )
+
+    def spent(self) -> Spent:
+        fitted = self.last_fit
+        return Spent() if fitted is None else Spent(steps=fitted.steps, is_cut=fitted.is_cut)
 
     def _loss(self, decoder: OccupancyDecoder, scenes: list[OwnScene], generator: torch.Generator) -> Tensor:
         scene = scenes[int(torch.randint(len(scenes), (1,), generator=generator))]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from server.audit import attacks
-from server.audit.attack import Reconstruction, ReconstructionAttack, Workbench
+from server.audit.attack import Reconstruction, ReconstructionAttack, Spent, Workbench
 from server.audit.networks.fitting import seed_of
 from server.audit.networks.own_scenes import voxel_config
 from server.audit.networks.payload_reader import PayloadReader
@@ -47,6 +47,7 @@ class Optimisation(ReconstructionAttack):
 
     name = "optimisation"
     needs = frozenset({Ability.WHITE_BOX})
+    may_use = frozenset({Ability.PAIRED})
     config_class = OptimisationConfig
     config: OptimisationConfig
     _start: ReconstructionAttack | None = None
@@ -86,6 +87,10 @@ class Optimisation(ReconstructionAttack):
             cells=voxels.sites.coords[:, 1:].flip(1).long().numpy(),
             cell_size_m=geometry.voxel_size_m,
         )
+
+    def spent(self) -> Spent:
+        """Of the start's training; the search of each scene has steps of its own."""
+        return self._start.spent() if self._start is not None else Spent()
 
     def _start_name(self, view: AttackerView) -> str:
         if self.config.start != "auto":

@@ -8,6 +8,7 @@ from benchmarks.faults.inquest import Repetition, handed_again, received_again
 from benchmarks.faults.journal import Entry
 
 A, B = "a" * 64, "b" * 64
+TRUE, AHEAD, BEHIND = (f"0 start {ahead_s} 86400.0" for ahead_s in (0.0, 172_800.0, -86_400.0))
 
 
 def entries(*lines: str) -> list[Entry]:
@@ -45,6 +46,30 @@ def entries(*lines: str) -> list[Entry]:
 )  # fmt: skip
 def test_received_again(lines: list[str], expected: list[Repetition]) -> None:
     assert received_again(entries(*lines), {A: 30, B: 30}) == expected
+
+
+@pytest.mark.parametrize(
+    ("then", "chunks", "is_expired"),
+    [
+        # half a day wrong is not enough for a payload to be dropped
+        (["3 start 43200.0 86400.0", f"4 begin {A} 0"], 2, False),
+        # the server was killed before it had finished the scene, and the next one's clock was two days ahead
+        ([AHEAD, f"4 begin {A} 0"], 2, True),
+        # that one was killed, too, before anybody asked it
+        ([AHEAD, BEHIND, f"4 begin {A} 0"], 2, True),
+        # that one held it for a stream, and dropped it when the stream was gone
+        ([AHEAD, f"4 begin {A} 30", f"5 begin {A} 0"], 2, True),
+        # what is dropped is gone as a whole
+        ([AHEAD, f"4 begin {A} 20"], 1, False),
+        # it outlived that one, and the next had no reason to drop it
+        ([AHEAD, BEHIND, f"4 begin {A} 30", TRUE, f"5 begin {A} 0"], 2, False),
+    ],
+)
+def test_a_whole_scene_may_go_where_a_clock_says_so(then: list[str], chunks: int, is_expired: bool) -> None:
+    came = [TRUE, f"1 begin {A} 0", f"2 chunk {A} 0 20", f"2 chunk {A} 20 10"]
+    is_whole = chunks == 2
+    expected = [Repetition(scene_id=A, chunks=chunks, is_whole=is_whole, is_expired=is_expired)]
+    assert received_again(entries(*came, *then), {A: 30}) == expected
 
 
 def test_handed_again_merges_both_journals_by_time() -> None:

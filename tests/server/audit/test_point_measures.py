@@ -82,3 +82,15 @@ def test_all_pairs_in_float64_agree(seed: int, n: int, m: int, scale: float) -> 
     sets = [{tuple(math.floor(float(v) / 0.5) for v in row[:3]) for row in cloud} for cloud in (truth, found)]
     expected = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
     assert measures.voxel_iou(truth, found, 0.5, np.zeros(3)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("far", [0, 2**61])
+def test_unique_rows_are_those_of_numpy(far: int) -> None:
+    """`far` away, rows no longer fit into one number."""
+    rows = np.random.default_rng(0).integers(-5, 5, (300, 3)) + np.array([0, -7, 3])
+    rows[0, 1] += far
+    rows[1, 2] -= far
+    found = measures._unique_rows(rows)
+    assert np.array_equal(found, np.unique(rows, axis=0))
+    assert found.dtype == np.int64
+    assert len(measures._unique_rows(rows[:0])) == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from server.audit.attack import Workbench
+from server.audit.attack import Spent, Workbench
 from server.audit.attacks.occupancy import Occupancy, OccupancyConfig
 from server.audit.networks.occupancy_decoder import OccupancyDecoderConfig
 from server.audit.point_measures import f_score, nearest
@@ -110,9 +110,10 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path, small_vi
 def test_budgets_are_kept(small_view) -> None:
     attack = Occupancy(QUICK)
     attack.prepare(small_view("conv_out", scenes=2, steps=3), Workbench())
-    assert (attack.last_fit.steps, attack.last_fit.is_cut) == (3, False)
+    assert attack.spent() == Spent(steps=3, is_cut=False)
     attack.prepare(small_view("conv_out", scenes=2, seconds=0.0), Workbench())
-    assert (attack.last_fit.steps, attack.last_fit.is_cut) == (0, True)
+    assert attack.spent() == Spent(steps=0, is_cut=True)
+    assert Occupancy(QUICK).spent() == Spent()
 
 
 def test_what_it_cannot_work_with_is_refused(from_conv_out, small_view) -> None:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from server.audit.attack import Workbench
+from server.audit.attack import Spent, Workbench
+from server.audit.attacks.active_cells import ActiveCells
+from server.audit.attacks.occupancy import Occupancy, OccupancyConfig
 from server.audit.attacks.optimisation import Optimisation, OptimisationConfig
 from server.audit.networks.gated_backbone import mismatch, run_gated
+from server.audit.networks.occupancy_decoder import OccupancyDecoderConfig
 from server.audit.networks.own_scenes import voxel_config
 from server.audit.networks.point_search import PointSearch, PointSearchConfig
 from server.audit.point_measures import nearest
@@ -97,3 +100,19 @@ def test_what_it_cannot_work_with_is_refused(small_view) -> None:
     attack.prepare(small_view("conv1"), Workbench())
     with pytest.raises(BackboneMismatchError, match="conv_out"):
         attack.reconstruct(small_view("conv_out").payloads[0])
+
+
+def test_it_starts_from_the_strongest_attack_that_the_threat_allows(small_view) -> None:
+    """Own scans are used where a threat gives them, though the attack can do without; and their training is told."""
+    view = small_view("conv1", scenes=2)
+    shown = view.restricted_to(Optimisation.needs | Optimisation.may_use)
+    trained = Optimisation(OptimisationConfig(start_settings={"steps": 3, "decoder": {"width": 4}}))
+    trained.prepare(shown, Workbench())
+    assert isinstance(trained._start, Occupancy)
+    assert trained._start.config == OccupancyConfig(steps=3, decoder=OccupancyDecoderConfig(width=4))
+    assert trained.spent() == Spent(steps=3)
+    bare = Optimisation()
+    assert bare.spent() == Spent()
+    bare.prepare(view.restricted_to(Optimisation.needs), Workbench())
+    assert isinstance(bare._start, ActiveCells)
+    assert bare.spent() == Spent()
