@@ -44,15 +44,19 @@ def decision_tables(report: Mapping[str, Any]) -> Iterator[tuple[Table, list[str
 
 
 def _rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Floors, attacks, ceilings; a floor or ceiling that several attacks share comes once."""
-    floors = [(f"floor: {name}", each) for own in found.values() for name, each in own["floors"].items()]
-    ceilings = [(f"ceiling: {name}", each) for own in found.values() for name, each in own["ceilings"].items()]
+    """Floors, attacks, ceilings; one that several attacks share comes once, others say whose they are."""
     attacks = [(title, own["estimates"]) for title, own in found.items()]
-    return [*_once(floors), *attacks, *_once(ceilings)]
+    return [*_controls(found, "floors"), *attacks, *_controls(found, "ceilings")]
 
 
-def _once(rows: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [row for place, row in enumerate(rows) if row not in rows[:place]]
+def _controls(found: Mapping[str, Mapping[str, Any]], which: str) -> list[tuple[str, Mapping[str, Any]]]:
+    rows = []
+    for name in dict.fromkeys(name for own in found.values() for name in own[which]):
+        each = [(title, own[which][name]) for title, own in found.items() if name in own[which]]
+        is_shared = all(estimates == each[0][1] for _, estimates in each)
+        words = f"{which[:-1]}: {name}"
+        rows += [(words, each[0][1])] if is_shared else [(f"{words}, {title}", own) for title, own in each]
+    return rows
 
 
 def _group_words(report: Mapping[str, Any], kind: str, name: str) -> str:

@@ -26,6 +26,7 @@ from server.audit.question_config import (
     check_different,
     check_group_name,
 )
+from server.audit.results import file_stem
 from server.audit.scores import MeasureConfig
 from server.audit.threat import Ability, Budget, Threat
 from server.training.run_config import changed, read_table
@@ -187,6 +188,9 @@ class AuditConfig:
         ):
             if not names or len(set(names)) != len(names):
                 raise InvalidValueError(f"AuditConfig.{what}: expected at least one, with different names, got {names}")
+        # Names become names of files, which keep letters and digits only.
+        check_different("AuditConfig", "attacks (as file names)", [file_stem(attack.title) for attack in self.attacks])
+        check_different("AuditConfig", "victims (as file names)", [file_stem(group.name) for group in self.victims])
         for what in ("places", "memberships", "properties"):
             check_different("AuditConfig", what, [group.name for group in getattr(self, what)])
         known = {threat.name for threat in self.threats}

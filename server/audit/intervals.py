@@ -34,7 +34,7 @@ class IntervalConfig:
 class Estimate:
     """mean: over the scenes that have a number, None where none has. low, high: of the interval, None without one.
 
-    scenes: how many have a number. Neighbouring frames of a drive are alike, so over them an interval is too narrow.
+    scenes: how many have a number.
     """
 
     mean: float | None
@@ -43,17 +43,33 @@ class Estimate:
     scenes: int
 
 
-def estimate(values: Sequence[float], config: IntervalConfig, seed: int) -> Estimate:
-    """The mean of `values`, one per scene, NaN where a scene has none, and its interval."""
-    numbers = np.asarray([value for value in values if not np.isnan(value)], np.float64)
+def estimate(values: Sequence[float], config: IntervalConfig, seed: int, drives: Sequence[str] = ()) -> Estimate:
+    """The mean of `values`, one per scene, NaN where a scene has none, and its interval.
+
+    drives: of each scene; whole drives are drawn, and with fewer than `fewest_scenes` of them there is no interval.
+        Without any, each scene is a drive of its own.
+    """
+    every = np.asarray(values, np.float64)
+    is_known = ~np.isnan(every)
+    numbers = every[is_known]
     if len(numbers) == 0:
         return Estimate(mean=None, low=None, high=None, scenes=0)
     mean = float(numbers.mean())
-    if len(numbers) < config.fewest_scenes:
+    sums, counts = _by_drive(numbers, np.flatnonzero(is_known), drives)
+    if len(counts) < config.fewest_scenes:
         return Estimate(mean=mean, low=None, high=None, scenes=len(numbers))
-    rows = np.random.default_rng(seed).integers(0, len(numbers), (config.rounds, len(numbers)))
-    low, high = percentile_interval(numbers[rows].mean(1), config.confidence)
+    rows = np.random.default_rng(seed).integers(0, len(counts), (config.rounds, len(counts)))
+    low, high = percentile_interval(sums[rows].sum(1) / counts[rows].sum(1), config.confidence)
     return Estimate(mean=mean, low=low, high=high, scenes=len(numbers))
+
+
+def _by_drive(
+    numbers: NDArray[np.float64], scenes: NDArray[np.int64], drives: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Sum and count of the numbers of each drive, in the order in which drives first come."""
+    place: dict[str, int] = {}
+    own = [place.setdefault(drives[scene] if drives else str(scene), len(place)) for scene in scenes.tolist()]
+    return np.bincount(own, weights=numbers).astype(np.float64), np.bincount(own).astype(np.int64)
 
 
 def estimate_of(

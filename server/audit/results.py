@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,21 @@ class AuditFolder:
         folder = self.path / "work" / file_stem(title)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def forget(self, title: str) -> None:
+        """Remove all that an attack has left here, the numbers first, because they say that it is finished.
+
+        Raises:
+            StorageError: it cannot be removed.
+        """
+        stem = file_stem(title)
+        try:
+            for ending in ("json", "npz"):
+                (self.path / f"{stem}.{ending}").unlink(missing_ok=True)
+            if (self.path / "work" / stem).exists():
+                shutil.rmtree(self.path / "work" / stem)
+        except OSError as error:
+            raise StorageError(f"{self.path}: what {title!r} left cannot be removed: {error.strerror}") from error
 
     def finished(self, title: str) -> dict[str, Any] | None:
         """The numbers of an attack that finished before, None where it did not.

@@ -59,6 +59,7 @@ class AuditRun:
             UnknownNameError, CheckpointError, InvalidValueError: detector, guard, codec or layer is wrong.
         """
         self._audit, self._tell, self._is_fresh = audit, tell, is_fresh
+        self._taken_over_s = 0.0  # what attacks took that finished in a former call
         self._effort_name = effort
         self._effort: Effort = getattr(audit, effort)
         detector, self._weights = open_detector(audit.detector)
@@ -68,7 +69,7 @@ class AuditRun:
         missing = [
             each.name for each in audit.victims if each.is_left_out
         ]  # whose attacks are made when they are there
-        identity = f"{self.config_sha256}{detector.backbone_hash}{code_sha256()}{missing or ''}{_other_weights(audit)}"
+        identity = f"{self.config_sha256}{detector.backbone_hash}{code_sha256()}{missing or ''}{_named_weights(audit)}"
         audit_id = f"{audit.name}-{effort}-{hashlib.sha256(identity.encode()).hexdigest()[:10]}"
         self.folder = AuditFolder(data, audit_id)
         self._stage = Stage(
@@ -88,7 +89,7 @@ class AuditRun:
             ConfigError: too few scenes for an interval, or victims among the attacker's own scenes.
             UpcycleError: whatever data, attacks or storage raise. What finished before stays.
         """
-        started_s = time.perf_counter()
+        started_s, self._taken_over_s = time.perf_counter(), 0.0
         stage = self._stage
         self.folder.keep_config(to_dict(self._audit))
         stage.read_groups(self._present())
@@ -106,6 +107,8 @@ class AuditRun:
             "victims": [about_victims(group.config, group.victims) for group in stage.groups],
             "decision_groups": list(asked_about.values()),
             "attacker": {"dataset": self._audit.attacker.dataset, "scenes": len(stage.paired)},
+            "intervals": asdict(stage.intervals),
+            "measures": to_dict(self._audit.measures),
             "threats": [about_threat(each.with_budget(self._effort.budget)) for each in self._audit.threats],
             "controls": controls_of(stage),
             "attacks": results,
@@ -113,7 +116,10 @@ class AuditRun:
                 *not_tested(each["kind"] for each in results),
                 *(left_out(each) for each in self._audit.victims if each.is_left_out),
             ],
-            "cost": {"seconds": round(time.perf_counter() - started_s, 1), "device": stage.device},
+            "cost": {
+                "seconds": round(time.perf_counter() - started_s + self._taken_over_s, 1),
+                "device": stage.device,
+            },
         }
 
     def _present(self) -> list[VictimConfig]:
@@ -128,8 +134,11 @@ class AuditRun:
 
     def _attacked(self, entry: AttackConfig) -> dict[str, Any]:
         """The numbers of one attack, made now or in a former call."""
-        former = None if self._is_fresh else self.folder.finished(entry.title)
+        if self._is_fresh:
+            self.folder.forget(entry.title)
+        former = self.folder.finished(entry.title)
         if former is not None:
+            self._taken_over_s += former["cost"]["preparing_s"] + former["cost"]["scenes_s"]
             return former
         attack = attacks.build(entry.attack, entry.settings)
         family = family_of(attack)
@@ -155,9 +164,9 @@ class AuditRun:
         return result
 
 
-def _other_weights(audit: AuditConfig) -> str:
-    """SHA-256 (hex) of the checkpoints that are named beside the audited one, "" without any."""
-    named = [entry.settings.get("checkpoint", "") for entry in audit.attacks]
+def _named_weights(audit: AuditConfig) -> str:
+    """SHA-256 (hex) of all named checkpoints, "" without any: heads are no part of the backbone's hash."""
+    named = [audit.detector.checkpoint, *(entry.settings.get("checkpoint", "") for entry in audit.attacks)]
     named += [path for each in audit.memberships for path in (each.checkpoint, each.reference)]
     digest = hashlib.sha256()
     for name in filter(None, named):

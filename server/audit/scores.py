@@ -97,7 +97,7 @@ def score_scene(
     }
     for size in config.voxels_m:
         numbers[f"voxel_iou_{size:g}m"] = measures.voxel_iou(truth.points, found.points, size, low)
-    numbers |= _ground_cells(truth, found, low)
+    numbers |= _ground_cells(truth, found, geometry)
     above = [points[:, 2] > config.above_m for points in (truth.points, found.points)]
     numbers |= _named("above_ground", d.chosen(*above), config)
     numbers |= _of_classes(truth, found, d, config)
@@ -114,12 +114,15 @@ def _shares(d: measures.Nearest, config: MeasureConfig) -> dict[str, float]:
     return {f"{name}_{t:g}m": measure(d, t) for name, measure in made.items() for t in config.thresholds_m}
 
 
-def _ground_cells(truth: SceneTruth, found: Reconstruction, low: NDArray[np.float64]) -> dict[str, float]:
-    """Precision and recall of the cells seen from above, for attacks that name cells."""
-    if found.cells is None or found.cell_size_m is None:
-        return {}
-    actual = measures.occupied_cells(truth.points, found.cell_size_m[:2], low)
-    precision, recall = measures.cell_shares(actual, np.unique(found.cells[:, :2], axis=0))
+def _ground_cells(truth: SceneTruth, found: Reconstruction, geometry: CutGeometry) -> dict[str, float]:
+    """Precision and recall of the uploaded layer's cells, seen from above: of those that an attack names or, where it
+    names none of this size, of those that its points lie in."""
+    low, size = np.asarray(geometry.point_range_m[:3]), geometry.cell_size_m[:2]
+    if found.cells is not None and found.cell_size_m is not None and found.cell_size_m[:2] == size:
+        named = np.unique(found.cells[:, :2], axis=0)
+    else:
+        named = measures.occupied_cells(found.points, size, low)
+    precision, recall = measures.cell_shares(measures.occupied_cells(truth.points, size, low), named)
     return {"ground_cell_precision": precision, "ground_cell_recall": recall}
 
 
@@ -181,16 +184,29 @@ class Summary:
 
 
 def summarise(
-    scores: Sequence[SceneScore], intervals: IntervalConfig, seed: int, headline: str = DEFAULT_MEASURES.headline
+    scores: Sequence[SceneScore],
+    intervals: IntervalConfig,
+    seed: int,
+    headline: str = DEFAULT_MEASURES.headline,
+    drives: Sequence[str] = (),
 ) -> Summary:
-    """Means, intervals and ranking of scenes. The same scenes are drawn for every measure that all of them have."""
+    """Means, intervals and ranking of scenes. The same drives are drawn for every measure that all scenes have.
+
+    drives: of each scene; without any, each scene is a drive of its own.
+    """
     names = dict.fromkeys(name for score in scores for name in score.numbers)
     estimates = {
-        name: estimate([score.numbers.get(name, math.nan) for score in scores], intervals, seed) for name in names
+        name: estimate([score.numbers.get(name, math.nan) for score in scores], intervals, seed, drives)
+        for name in names
     }
     sign = direction_of(headline)
-    ranked = sorted(scores, key=lambda score: -sign * score.numbers.get(headline, -sign * math.inf))
+    ranked = sorted(scores, key=lambda score: _rank(score.numbers.get(headline, math.nan), sign))
     return Summary(estimates=estimates, ranked=tuple(score.scene_id for score in ranked))
+
+
+def _rank(value: float, sign: int) -> float:
+    """Scenes without a number come last."""
+    return math.inf if math.isnan(value) else -sign * value
 
 
 def direction_of(name: str) -> int:

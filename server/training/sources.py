@@ -25,11 +25,16 @@ from shared_models.records import Frame
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """An opened dataset and the names of those of its frames that are used, in its order."""
+    """An opened dataset and the names of those of its frames that are used, in its order.
+
+    world: of generated frames, all settings that their content follows from; frames of one name in one world are the
+        same. "" for frames from files.
+    """
 
     dataset: Dataset
     frame_ids: tuple[str, ...]
     config: SourceConfig
+    world: str = ""
 
 
 def open_source(config: SourceConfig, cache: Path | None = None, *, with_labels: bool = True) -> Source:
@@ -41,6 +46,7 @@ def open_source(config: SourceConfig, cache: Path | None = None, *, with_labels:
     """
     root = Path(config.root) if config.root else None
     dataset = open_dataset(config.dataset, root, config.split, with_labels=with_labels)
+    world = _world(dataset)
     if cache is not None and isinstance(dataset, SimulatedDataset):
         dataset = FrameCache.of_simulated(dataset, cache)
     frame_ids = dataset.frame_ids
@@ -56,7 +62,14 @@ def open_source(config: SourceConfig, cache: Path | None = None, *, with_labels:
         raise ConfigError(f"data: {config.dataset} (split {config.split}, part {config.part}) has no frame; see `data`")
     if config.shift_z_m:
         dataset = RaisedDataset(dataset, config.shift_z_m)
-    return Source(dataset=dataset, frame_ids=frame_ids, config=config)
+    return Source(dataset=dataset, frame_ids=frame_ids, config=config, world=world)
+
+
+def _world(dataset: Dataset) -> str:
+    if not isinstance(dataset, SimulatedDataset):
+        return ""
+    settings = {key: value for key, value in to_dict(dataset.config).items() if key != "drives"}  # only how many
+    return json.dumps(settings, sort_keys=True)
 
 
 def fleet_id(config: SourceConfig, guard: str = "none") -> str:
@@ -83,7 +96,7 @@ def refuse_shared_frames(one: Source, other: Source, names: tuple[str, str], adv
     Raises:
         ConfigError: they have; the message names one such frame.
     """
-    if _place(one.config) != _place(other.config):
+    if _place(one) != _place(other):
         return
     shared = sorted(set(one.frame_ids) & set(other.frame_ids))
     if shared:
@@ -93,8 +106,11 @@ def refuse_shared_frames(one: Source, other: Source, names: tuple[str, str], adv
         )
 
 
-def _place(config: SourceConfig) -> tuple[str, tuple[str, ...], str]:
-    """What makes frames of the same name the same frame."""
+def _place(source: Source) -> tuple[str, tuple[str, ...], str]:
+    """What makes frames of the same name the same frame, however a file spells it."""
+    config = source.config
+    if source.world:
+        return "simulated", (source.world,), ""
     name, *words = config.dataset.partition(":")[0].split(",")
     return name, tuple(sorted(words)), str(Path(config.root).resolve()) if config.root else ""
 

@@ -60,3 +60,12 @@ def test_each_kind_and_group_has_a_table_with_both_ends_of_its_scale() -> None:
     assert len(floors) == 2  # one in each table, though two attacks have it
     assert "0.25" in floors[1]
     assert "cells" not in text
+
+
+def test_ceilings_that_differ_say_whose_they_are() -> None:
+    other = numbers("recall@1", "few streets")
+    other["ceilings"] = {"raw points": {"recall@1": estimate(0.875)}}
+    attacks = [REPORT["attacks"][1], {"title": "map again", "kind": "retrieval", "groups": {"twice": other}}]
+    ((table, _),) = decision_tables({**REPORT, "attacks": attacks})
+    names = list(table.columns[0].cells)
+    assert names == ["floor: chance", "map", "map again", "ceiling: raw points, map", "ceiling: raw points, map again"]

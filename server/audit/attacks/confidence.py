@@ -1,10 +1,12 @@
 """Membership: a detector is surer of scenes that it has learned from.
 
-Score: minus the loss of the surest predictions against themselves, hardened: the mean over the surest anchors of
-log(max(p, 1 - p)), p the probability of the anchor's likeliest class. It needs no label. With a reference detector, the
-difference of both scores, which takes out how hard a scene is (L. Watson et al., "On the Importance of Difficulty
-Calibration in Membership Inference Attacks", ICLR 2022; N. Carlini et al., "Membership Inference Attacks From First
-Principles", IEEE S&P 2022).
+p is the probability of an anchor's likeliest class; no signal needs a label. "decided": how much of what looks like an
+object the detector has made up its mind about, the sum of p over anchors with p > 0.5 by the sum over those with
+p > 0.05. It hardly follows how many objects there are, which the other two do: "objects", the mean of p over the surest
+anchors, and "loss", the mean of their log(max(p, 1 - p)), minus the loss of predictions against themselves, hardened.
+With a reference detector, the difference of both scores, which takes out how hard a scene is (L. Watson et al., "On the
+Importance of Difficulty Calibration in Membership Inference Attacks", ICLR 2022; N. Carlini et al., "Membership
+Inference Attacks From First Principles", IEEE S&P 2022).
 """
 
 from __future__ import annotations
@@ -23,17 +25,19 @@ from shared_models.detectors.batch_input import BatchInput
 from shared_models.errors import InvalidValueError
 from shared_models.records import SceneFeatures, check
 
+POSSIBLE, DECIDED = 0.05, 0.5
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfidenceConfig:
     """What the score is made of.
 
-    signal: "loss" as above; "objects" the mean probability of the `anchors` surest anchors.
-    anchors: the surest anchors that count, of all in the scene; 0 counts all.
+    signal: as above.
+    anchors: of "objects" and "loss", the surest anchors that count, of all in the scene; 0 counts all.
     calibration: "reference" takes the difference to a reference detector, which the threat must give; "none" does not.
     """
 
-    signal: Literal["loss", "objects"] = "loss"
+    signal: Literal["decided", "objects", "loss"] = "decided"
     anchors: int = 200
     calibration: Literal["none", "reference"] = "none"
 
@@ -75,6 +79,8 @@ class Confidence(MembershipAttack):
             return float(self._signal(likeliest))
 
     def _signal(self, likeliest: Tensor) -> Tensor:
+        if self.config.signal == "decided":
+            return _decided(likeliest)
         count = min(self.config.anchors or len(likeliest), len(likeliest))
         surest = likeliest.topk(count).values
         if self.config.signal == "objects":
@@ -86,3 +92,9 @@ def _anchored(detector: object) -> AnchorDetector:
     if not isinstance(detector, AnchorDetector):
         raise InvalidValueError(f"confidence: expected a detector with anchors, got {type(detector).__name__}")
     return detector.eval()
+
+
+def _decided(likeliest: Tensor) -> Tensor:
+    """Between 0 and 1; 0 where nothing looks like an object."""
+    possible = likeliest[likeliest > POSSIBLE].sum()
+    return likeliest[likeliest > DECIDED].sum() / possible if possible > 0 else possible

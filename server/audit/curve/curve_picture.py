@@ -77,6 +77,8 @@ def _draw_cells(axes: Any, curve: Table, group: str, measure: str, handles: dict
         if cell["state"] != "finished" or metric not in cell["ap"] or measure not in cell["leakage"].get(group, {}):
             continue
         x, y = cell["leakage"][group][measure]["estimate"], cell["ap"][metric]
+        if x["mean"] is None or y["mean"] is None:
+            continue
         handles[_label(cell)] = axes.errorbar(
             x["mean"],
             y["mean"],
@@ -119,6 +121,6 @@ def _draw_lines(axes: Any, curve: Table, group: str, measure: str, handles: dict
     metric = curve["training"]["metrics"][0]
     trained = [("before training", curve["start"]), *((each["name"], each["ap"]) for each in curve["controls"])]
     for number, (name, numbers) in enumerate(trained):
-        if metric in numbers:
+        if metric in numbers and numbers[metric]["mean"] is not None:
             colour = ("#bbbbbb", "#aa8855", "#558855")[number % 3]
             handles[_plain(name)] = axes.axhline(numbers[metric]["mean"], color=colour, linestyle="-.", lw=1)

@@ -48,7 +48,8 @@ def scored(stage: Stage, group: Group, made: Sequence[Reconstruction]) -> dict[s
     """Numbers of the reconstructions of one group."""
     measures = stage.audit.measures
     each = scores.scored(zip(group.victims.truths, made, strict=True), stage.vehicle.geometry, measures)
-    return numbers_of(each, scores.summarise(each, stage.intervals, stage.audit.seed, measures.headline))
+    drives = [truth.drive for truth in group.victims.truths]
+    return numbers_of(each, scores.summarise(each, stage.intervals, stage.audit.seed, measures.headline, drives))
 
 
 def controls_of(stage: Stage) -> dict[str, Any]:

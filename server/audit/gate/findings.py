@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from server.audit.attacks import attacks as known_attacks
 from server.audit.gate.upload_policy import ANY, EFFORTS, Limit, RequiredAttack, UploadPolicy
+from server.audit.scores import DEFAULT_MEASURES
 from shared_models import guards
 from shared_models.errors import UpcycleError
 from shared_models.guard import hash_of
 
 _ON_VICTIMS = ("reconstruction", "detector")  # kinds of attacks; the others have groups of their own
 _DAY_S = 86_400.0
+_CONFIDENCE = 0.95  # of intervals whose upper end a limit is held against
+_ABOVE = "above_ground/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +94,29 @@ def _audit(report: Mapping[str, Any], policy: UploadPolicy, now: datetime) -> It
     if policy.needs_real_scenes:
         has_real = any(not group["is_simulated"] for group in report["victims"])
         yield Finding(what="real scans attacked", is_passed=has_real, note="" if has_real else "simulated ones only")
+    if policy.least_own_scenes:
+        own = int(report.get("attacker", {}).get("scenes", 0))
+        is_enough = own >= policy.least_own_scenes
+        what = f"attacker had {policy.least_own_scenes} scans of his own"
+        yield Finding(what=what, is_passed=is_enough, note="" if is_enough else f"he had {own}")
     if policy.max_age_days:
         yield _age(report.get("made_at"), policy.max_age_days, now)
+    yield from _measuring(report, policy)
     yield from _guard_effect(report["scope"])
+
+
+def _measuring(report: Mapping[str, Any], policy: UploadPolicy) -> Iterator[Finding]:
+    """Numbers mean what their names say: an audit file may ask for narrower intervals, or for less than the ground."""
+    if any(limit.bound == "high" for limit in policy.limits):
+        confidence = report.get("intervals", {}).get("confidence")
+        is_wide = confidence is not None and confidence >= _CONFIDENCE
+        note = "" if is_wide else f"they are of {confidence}" if confidence else "the report does not say: audit again"
+        yield Finding(what=f"intervals of {_CONFIDENCE:.0%}", is_passed=is_wide, note=note)
+    if any(limit.measure.startswith(_ABOVE) for limit in policy.limits):
+        above_m = report.get("measures", {}).get("above_m")
+        is_low = above_m is not None and above_m <= DEFAULT_MEASURES.above_m
+        note = "" if is_low else "the report does not say: audit again" if above_m is None else f"from {above_m:g} m"
+        yield Finding(what=f"above ground from {DEFAULT_MEASURES.above_m:g} m", is_passed=is_low, note=note)
 
 
 def _age(made_at: object, max_days: float, now: datetime) -> Finding:
@@ -116,16 +140,23 @@ def _guard_effect(scope: Mapping[str, Any]) -> Iterator[Finding]:
 def _tried(report: Mapping[str, Any], required: RequiredAttack, policy: UploadPolicy) -> Finding:
     under = "" if required.threat == ANY else f" under {required.threat!r}"
     what = f"attack {required.attack} tried{under}"
-    found = [each for each in report["attacks"] if _is_meant(each, required.attack, required.threat)]
+    found = [each for each in report["attacks"] if _is_asked_for(each, required)]
     if not found:
         return Finding(what=what, is_passed=False, note="it was not")
-    steps = max(each["cost"]["steps"] for each in found)
-    if steps < required.least_steps:
-        note = f"with {steps} steps, expected {required.least_steps}"
+    enough = [each for each in found if each["cost"]["steps"] >= required.least_steps]
+    if not enough:
+        note = f"with {max(each['cost']['steps'] for each in found)} steps, expected {required.least_steps}"
         return Finding(what=what, is_passed=False, note=note, attack=required.attack)
-    if not policy.is_cut_allowed and all(each["cost"]["is_cut"] for each in found):
+    if not policy.is_cut_allowed and all(each["cost"]["is_cut"] for each in enough):
         return Finding(what=what, is_passed=False, note="its time ran out: give it more", attack=required.attack)
     return Finding(what=what, is_passed=True, attack=required.attack)
+
+
+def _is_asked_for(attack: Mapping[str, Any], required: RequiredAttack) -> bool:
+    """An attack's own name asks for that attack: a title is free, and another attack may have taken it."""
+    if required.attack in known_attacks() and attack["attack"] != required.attack:
+        return False
+    return _is_meant(attack, required.attack, required.threat)
 
 
 def _is_meant(attack: Mapping[str, Any], name: str, threat: str) -> bool:

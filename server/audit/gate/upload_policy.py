@@ -80,6 +80,7 @@ class UploadPolicy:
     guard: as `shared_models.guards.build` takes it; "default" is the one that this version recommends, "" the audit's.
     effort: least size of the audit, quick or full.
     least_scenes: in each group of scenes that a limit looks at.
+    least_own_scenes: scans of his own that the attacker had at least.
     needs_real_scenes: whether one group of victims has to be real scans, not simulated ones.
     is_cut_allowed: whether attacks count whose time ran out before their steps; a faster machine finds more.
     max_age_days: age of the report at most; 0 any.
@@ -93,6 +94,7 @@ class UploadPolicy:
     guard: str = "default"
     effort: Literal["quick", "full"] = "quick"
     least_scenes: int = 8
+    least_own_scenes: int = 0
     needs_real_scenes: bool = True
     is_cut_allowed: bool = False
     max_age_days: float = 90.0
@@ -104,6 +106,7 @@ class UploadPolicy:
         if self.backbone:
             check.sha256_hex("UploadPolicy", "backbone", self.backbone)
         check.count("UploadPolicy", "least_scenes", self.least_scenes, 10**7)
+        check.count("UploadPolicy", "least_own_scenes", self.least_own_scenes, 10**7, 0)
         check.number("UploadPolicy", "max_age_days", self.max_age_days, 0, 36_500)
         if not self.limits or not self.required:
             raise InvalidValueError(

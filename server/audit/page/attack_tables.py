@@ -13,6 +13,7 @@ from server.audit.page.numbers import (
     FLOOR,
     band_name,
     cell,
+    confidence_of,
     in_metres,
     mean_of,
     measure_name,
@@ -24,7 +25,7 @@ from server.audit.page.pictures import image
 from server.audit.page.rows import Row, all_rows, attack_rows, control_rows, headline_name, victims_words
 
 HOW_TO_READ = (
-    "Means over scenes, in brackets the 95 % bootstrap interval. F-score, precision and recall go from 0 (nothing came "
+    "Means over scenes, in brackets the {} bootstrap interval. F-score, precision and recall go from 0 (nothing came "
     "back) to 1 (everything); for distances, smaller is closer. Floors are guesses that never look at a payload, the "
     "ceiling is the raw scan through the same codec. Most of a scan is road, which a guess finds too: read the column "
     "“above the ground” first."
@@ -33,7 +34,7 @@ HOW_TO_READ = (
 
 def baselines_section(report: Mapping[str, Any]) -> Markup:
     """Floors, and attacks that train nothing."""
-    parts: list[object] = [paragraph(HOW_TO_READ)]
+    parts: list[object] = [paragraph(HOW_TO_READ.format(confidence_of(report)))]
     for group in report["victims"]:
         rows = [*control_rows(report, group["name"], FLOOR), *attack_rows(report, group["name"], is_trivial=True)]
         if rows:
@@ -52,7 +53,9 @@ def attacks_section(report: Mapping[str, Any]) -> Markup:
         trained = attack_rows(report, group["name"], is_trivial=False) or own
         rows = [*floors, *own, *ceilings]
         name = headline_name(own[0].estimates)
-        about = f"{victims_words(group)}. {measure_name(name)}, {part_name(name)}, with 95 % intervals"
+        about = (
+            f"{victims_words(group)}. {measure_name(name)}, {part_name(name)}, with {confidence_of(report)} intervals"
+        )
         picture = image(attacks_picture(rows, name), f"{about}; the numbers are in the table below")
         parts.append(tag("figure", picture, tag("figcaption", about)))
         parts.append(

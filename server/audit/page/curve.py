@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from server.audit.page.curve_picture import curve_picture
+from server.audit.curve.curve_picture import draw_curve
 from server.audit.page.markup import Amount, Markup, joined, paragraph, section, table, tag
 from server.audit.page.numbers import cell, measure_name, part_name, shown
 from server.audit.page.pictures import image
@@ -37,8 +37,8 @@ def curve_section(curve: Any) -> Markup:
     for group in curve["audit"]["victims"]:
         title = victims_words({**group, "scenes": range(int(group["scenes"]))})
         about = f"{title}. {_metric(metrics[0])} over {_measure(measures[0])}, with 95 % intervals"
-        picture = image(curve_picture(curve, group["name"]), f"{about}; the numbers are in the table below")
-        parts.append(tag("figure", picture, tag("figcaption", f"{about}. Numbers name rows of the table.")))
+        picture = image(draw_curve(curve, group["name"]), f"{about}; the numbers are in the table below")
+        parts.append(tag("figure", picture, tag("figcaption", f"{about}.")))
         parts.append(_table(curve, group["name"], title))
     parts += [_not_finished(curve), _decisions(curve)]
     return section("curve", "Leakage against detection quality", *parts)

@@ -79,7 +79,7 @@ def family_sentences(report: Mapping[str, Any]) -> list[str]:
     for kind, measure in HEADLINES.items():
         for attack in attacks_of(report, kind):
             for name, numbers in attack["groups"].items():
-                controls = [*_controls([numbers], "floors"), *_controls([numbers], "ceilings")]
+                controls = [line for end in ("floors", "ceilings") for line in _controls({"": numbers}, end)]
                 beside = "; ".join(f"{title} {shown(mean_of(of, measure))}" for title, _, of in controls)
                 part = measure.rpartition("/")[0]
                 words = f"{part} {_name(measure, part)}".strip()
@@ -90,8 +90,8 @@ def family_sentences(report: Mapping[str, Any]) -> list[str]:
 
 def _group(report: Mapping[str, Any], kind: str, name: str, attacks: Sequence[Mapping[str, Any]]) -> Markup:
     own = [(attack, attack["groups"][name]) for attack in attacks if name in attack["groups"]]
-    floors = _controls([numbers for _, numbers in own], "floors")
-    ceilings = _controls([numbers for _, numbers in own], "ceilings")
+    titled = {_title(attack): numbers for attack, numbers in own}
+    floors, ceilings = _controls(titled, "floors"), _controls(titled, "ceilings")
     lines = [(_title(attack), str(attack["threat"]), numbers["estimates"]) for attack, numbers in own]
     every = [*floors, *lines, *ceilings]
     caption = _caption(report, kind, name)
@@ -105,14 +105,16 @@ def _title(attack: Mapping[str, Any]) -> str:
     return f"{attack['title']}, on what {on} gave back" if on else str(attack["title"])
 
 
-def _controls(every: Sequence[Mapping[str, Any]], kind: str) -> list[Line]:
-    """Floors or ceilings of all attacks; the same one is shown once."""
+def _controls(every: Mapping[str, Mapping[str, Any]], kind: str) -> list[Line]:
+    """Floors or ceilings of attacks by title; one that all share is shown once, others say whose they are."""
     found: list[Line] = []
-    for numbers in every:
-        for name, estimates in numbers.get(kind, {}).items():
-            line = (f"{kind[:-1]}: {name}", "–", estimates)
-            if line not in found:
-                found.append(line)
+    for name in dict.fromkeys(name for numbers in every.values() for name in numbers.get(kind, {})):
+        own = [(title, numbers[kind][name]) for title, numbers in every.items() if name in numbers.get(kind, {})]
+        words = f"{kind[:-1]}: {name}"
+        is_shared = all(estimates == own[0][1] for _, estimates in own)
+        found += [
+            (words if is_shared else f"{words}, {title}", "–", each) for title, each in own[: 1 if is_shared else None]
+        ]
     return found
 
 

@@ -31,6 +31,11 @@ NAMES: Final = {
 }
 
 
+def confidence_of(report: Mapping[str, Any]) -> str:
+    """How much of the draws an interval of this report holds; reports that do not say were made with 95 %."""
+    return f"{100 * report.get('intervals', {}).get('confidence', 0.95):g} %"
+
+
 def shown(value: float | None) -> str:
     """A number with as many digits as it can be trusted for; a dash for none."""
     if value is None or not math.isfinite(value):

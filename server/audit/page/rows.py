@@ -12,6 +12,7 @@ RECONSTRUCTION: Final = "reconstruction"
 TRIVIAL: Final = ("active_cells", "keypoint_list", "mean_scene")  # read or guess, and train nothing
 
 GUESS: Final = "mean_scene"
+CELLS: Final = "active_cells"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Row:
 
     threat: name of the threat of an attack, "" for floors and ceilings.
     is_trivial: an attack that trains nothing. is_guess: one that looks at no payload, and is a floor therefore.
+    reads_cells: one that only reads which cells are active.
     """
 
     title: str
@@ -27,6 +29,7 @@ class Row:
     threat: str = ""
     is_trivial: bool = False
     is_guess: bool = False
+    reads_cells: bool = False
 
     @property
     def is_control(self) -> bool:
@@ -58,6 +61,7 @@ def attack_rows(report: Mapping[str, Any], group: str, is_trivial: bool | None =
             threat=each["threat"],
             is_trivial=each["attack"] in TRIVIAL,
             is_guess=each["attack"] == GUESS,
+            reads_cells=each["attack"] == CELLS,
         )
         for each in attacks_of(report)
         if group in each["groups"]

@@ -134,7 +134,7 @@ def _cells(rows: list[Row]) -> str:
     found = [
         (recall, mean_of(row.estimates, "ground_cell_precision") or 0.0, row.title)
         for row in rows
-        if (recall := mean_of(row.estimates, "ground_cell_recall"))
+        if row.reads_cells and (recall := mean_of(row.estimates, "ground_cell_recall"))
     ]
     if not found:
         return ""

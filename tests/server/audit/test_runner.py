@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from server.audit import attacks
 from server.audit.attacks.active_cells import ActiveCells
@@ -124,6 +129,86 @@ def test_an_interrupted_audit_keeps_what_finished_and_nothing_half(
     (session.folder.path / "active_cells.json").write_text("{")
     with pytest.raises(StorageError, match="delete it"):
         session.run()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from server.audit.audit_config import load_audit
+from server.audit.runner import AuditRun
+from server.training import atomic_files
+
+rename = os.replace
+
+def die(source, target):
+    if Path(target).name == "keypoint_list.json":
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+
+atomic_files.os.replace = die
+AuditRun(load_audit(Path(sys.argv[1])), Path(sys.argv[2])).run()
+"""
+
+
+def test_an_audit_that_was_killed_goes_on_and_has_the_same_report(
+    audit_file: Path, tmp_path: Path, repository: Path
+) -> None:
+    """Killed with the last file of the second attack written and not yet in its place."""
+    given = [sys.executable, "-c", KILLED, str(audit_file), str(tmp_path / "data")]
+    killed = subprocess.run(given, cwd=repository, check=False, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    session = AuditRun(load_audit(audit_file), tmp_path / "data")
+    named = {path.name for path in session.folder.path.iterdir()}
+    assert {"active_cells.json", "keypoint_list.npz"} <= named
+    assert not {"keypoint_list.json", "mean_scene.json", "report.json"} & named
+    whole = AuditRun(load_audit(audit_file), tmp_path / "other").run()
+    assert without_cost(session.run()) == without_cost(whole)
+
+
+def test_the_cost_holds_what_former_calls_took(audit_file: Path, tmp_path: Path) -> None:
+    session = AuditRun(load_audit(audit_file), tmp_path / "data")
+    session.run()
+    path = session.folder.path / "mean_scene.json"
+    kept = json.loads(path.read_text())
+    kept["cost"]["preparing_s"] = 5000.0
+    path.write_text(json.dumps(kept))
+    assert session.run()["cost"]["seconds"] >= 5000
+
+
+def test_a_fresh_audit_begins_without_what_was_there(audit_file: Path, tmp_path: Path) -> None:
+    audit = load_audit(audit_file)
+    session = AuditRun(audit, tmp_path / "data")
+    session.run()
+    left = session.folder.work("mean_scene") / "step-00000001.pt"
+    left.write_bytes(b"of a former training")
+    AuditRun(audit, tmp_path / "data", is_fresh=True).run()
+    assert not left.exists()
+
+
+def test_other_heads_over_the_same_vehicle_part_are_another_audit(audit_file: Path, tmp_path: Path) -> None:
+    """A folder with a checkpoint may be overwritten; the backbone's hash stays where only the heads have learned."""
+    from shared_models import checkpoints, detectors
+
+    detector = detectors.build("second_iou", "tiny", seed=0)
+    hashes, folders = set(), set()
+    for number in range(2):
+        with torch.no_grad():
+            next(detector.dense_head.parameters()).add_(number)
+        shutil.rmtree(tmp_path / "checkpoint", ignore_errors=True)
+        checkpoints.save(detector, tmp_path / "checkpoint", is_trained=False)
+        session = AuditRun(load_audit(audit_file, [f'detector.checkpoint="{tmp_path}/checkpoint"']), tmp_path / "data")
+        hashes.add(detector.backbone_hash)
+        folders.add(session.folder.path.name)
+    assert (len(hashes), len(folders)) == (1, 2)
+
+
+def test_titles_that_would_share_a_file_are_refused(audit_file: Path) -> None:
+    text = audit_file.read_text().replace('attack = "keypoint_list"', 'attack = "active_cells"\nlabel = "cells + 1"\n')
+    audit_file.write_text(
+        text.replace('attack = "active_cells"\nthreat', 'attack = "active_cells"\nlabel = "cells 1"\nthreat')
+    )
+    with pytest.raises((ConfigError, ValueError), match="as file names"):
+        load_audit(audit_file)
 
 
 def test_another_guard_codec_or_seed_is_another_audit(audit_file: Path, tmp_path: Path) -> None:

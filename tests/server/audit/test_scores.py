@@ -88,6 +88,20 @@ def test_named_cells_are_compared_with_the_ground_cells_of_the_scan(geometry: Cu
     assert (numbers["ground_cell_precision"], numbers["ground_cell_recall"]) == (pytest.approx(2 / 3),) * 2
 
 
+def test_ground_cells_are_of_one_size_for_all_attacks_floors_and_the_ceiling(geometry: CutGeometry) -> None:
+    """Cells of another size say nothing about the uploaded ones. The points do, here in cell (25, 100) and beside."""
+    fine = Reconstruction(
+        points=np.array([[10.1, 0.1, 0], [10.2, 0.2, 0], [10.5, 0.1, 0]], np.float32),
+        cells=np.array([[0, 0, 0]]),
+        cell_size_m=(0.05, 0.05, 0.1),
+    )
+    for found in (fine, Reconstruction(points=fine.points)):
+        numbers = score_scene(TRUTH, found, geometry)
+        assert (numbers["ground_cell_precision"], numbers["ground_cell_recall"]) == (1 / 2, pytest.approx(1 / 3))
+    itself = score_scene(TRUTH, Reconstruction(points=TRUTH.points), geometry)
+    assert (itself["ground_cell_precision"], itself["ground_cell_recall"]) == (1, 1)
+
+
 def test_boxes_hold_points_also_where_there_are_as_many_boxes_as_points() -> None:
     boxes = np.array([[0, 0, 0, 2, 2, 2, 0], [9, 9, 0, 1, 1, 1, 0]], np.float32)
     points = np.array([[0.5, 0.5, 0], [50, 50, 0]])

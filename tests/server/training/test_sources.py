@@ -52,6 +52,23 @@ def test_sources_that_share_frames_are_refused(root: Path) -> None:
         refuse_shared_frames(other, same, ("labelled", "unlabelled"), "")
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["drives=1,frames_per_drive=2,domain=germany", "drives=1,frames_per_drive=2,seed=0", "drives=3,frames_per_drive=2"],
+)
+def test_the_same_generated_frames_in_other_words_are_the_same(words: str) -> None:
+    """A default that is written out, or more drives of the same world: the first frames are the same ones."""
+    one, other = (
+        open_source(SourceConfig(dataset=f"simulated,{each}")) for each in ("drives=1,frames_per_drive=2", words)
+    )
+    frame_id = one.frame_ids[0]
+    assert (one.dataset.frame(frame_id).points == other.dataset.frame(frame_id).points).all()
+    with pytest.raises(ConfigError, match="share 2 frames"):
+        refuse_shared_frames(one, other, ("attacker", "victims"), "")
+    longer = open_source(SourceConfig(dataset="simulated,drives=1,frames_per_drive=3"))
+    refuse_shared_frames(one, longer, ("attacker", "victims"), "")  # these are other frames of the same names
+
+
 def test_a_manifest_of_other_frames_is_refused(root: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "split.json"
     save_split(make_split(["a", "b", "c"], 0.5, 1, "other"), manifest)

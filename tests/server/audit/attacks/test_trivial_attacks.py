@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,10 +14,10 @@ from server.audit.controls import identity_payload, random_features
 from server.audit.scenes import AuditedVehicle, SceneTruth, Victims, make_paired, make_victims, view_of
 from server.audit.scores import score_scene
 from server.audit.threat import Ability, Threat
-from shared_models import codecs, detectors
+from shared_models import codecs, detectors, guards
 from shared_models.backbones.cut_geometry import CutGeometry
 from shared_models.detectors.anchor_detector import AnchorDetector
-from shared_models.errors import InvalidValueError
+from shared_models.errors import BackboneMismatchError, InvalidValueError, PayloadError
 from shared_models.records import GridFeatures, SceneFeatures, SetFeatures
 
 
@@ -67,6 +69,39 @@ def test_blocks_of_merged_cells_are_filled_as_a_whole(vehicle: AuditedVehicle) -
     assert sorted(found.points[:, 1].tolist()) == pytest.approx([-18.35, -18.35, -17.55, -17.55], abs=1e-5)
     assert found.cells is not None
     assert sorted(found.cells.tolist()) == [[4, 2, 0], [4, 3, 0], [5, 2, 0], [5, 3, 0]]
+
+
+def test_the_header_says_how_large_merged_blocks_are(vehicle: AuditedVehicle) -> None:
+    coarse = guards.build("coarse,side=2+channels")
+    features = codecs.decode(payload_of([[0, 2, 4], [0, 3, 5]]))
+    payload = codecs.encode(coarse.apply(features, torch.Generator().manual_seed(0)), "float32")
+    found = prepared("active_cells", vehicle).reconstruct(payload)
+    told = prepared("active_cells", vehicle, block_side=2).reconstruct(payload)
+    assert found.cells is not None
+    assert told.cells is not None
+    assert found.cells.tolist() == told.cells.tolist()
+    assert found.points.tolist() == told.points.tolist()
+    assert len(found.cells) == 4
+    plain = prepared("active_cells", vehicle, block_side=1).reconstruct(payload)
+    assert plain.cells is not None
+    assert plain.cells.tolist() == [[4, 2, 0]]
+
+
+@pytest.mark.parametrize("name", ["active_cells", "keypoint_list"])
+def test_damaged_payloads_are_refused(name: str, vehicle: AuditedVehicle) -> None:
+    damaged = bytearray(payload_of([[0, 2, 4]], [[1.0, 2.0, 0.5]]))
+    damaged[-10] ^= 255
+    with pytest.raises(PayloadError):
+        prepared(name, vehicle).reconstruct(bytes(damaged))
+    with pytest.raises(PayloadError):
+        prepared(name, vehicle).reconstruct(bytes(damaged)[:40])
+
+
+def test_cells_of_another_layer_are_refused(vehicle: AuditedVehicle) -> None:
+    """They would be taken for cells of another size, in other places."""
+    features = replace(codecs.decode(payload_of([[0, 2, 4]])), split_layer="conv3")
+    with pytest.raises(BackboneMismatchError, match="conv3"):
+        prepared("active_cells", vehicle).reconstruct(codecs.encode(features, "float32"))
 
 
 def test_keypoints_come_back_as_they_are(vehicle: AuditedVehicle) -> None:

@@ -65,7 +65,7 @@ def test_mistakes_show_before_the_first_training(file: Path) -> None:
         load_curve(file, ["cells=[{name='one', codec='int3'}]"])
     with pytest.raises(ConfigError, match=r"audit-curve\.toml.*no_such"):
         load_curve(file, ["no_such=1"])
-    with pytest.raises(ConfigError, match=r"upcycling-simulated\.toml, none, float32.*lops"):
+    with pytest.raises(ConfigError, match=r"adaptation-short\.toml, none, float32.*lops"):
         load_curve(file, ["training.change.lops.steps=1"])
     with pytest.raises(ConfigError, match=r"audit-quick\.toml, none, float32.*quik"):
         load_curve(file, ["audit.change.quik.victims=1"])

@@ -50,3 +50,14 @@ def test_the_picture_is_a_png_that_depends_on_the_cells() -> None:
 def test_a_curve_without_any_finished_cell_is_drawn_too() -> None:
     missing = {"name": "none", "codec": "int8", "state": "missing", "error": ""}
     assert draw_curve(curve(missing), "home").startswith(b"\x89PNG")
+
+
+def test_what_has_no_number_is_left_out() -> None:
+    """As where no scene has a car: the cell stays in the table, and no mark is drawn."""
+    whole, empty = cell("none", 0.5, 60.0, 0.1), cell("noise", 0.4, 60.0, None)
+    empty["leakage"]["home"][MEASURE]["estimate"]["mean"] = None
+    picture = draw_curve(curve(whole, empty), "home")
+    assert picture == draw_curve(curve(whole), "home")
+    start = curve(whole)
+    start["start"] = {METRIC: estimate(None)}
+    assert draw_curve(start, "home") != picture

@@ -108,7 +108,8 @@ class DrawnStage(Stage):
     drawn: dict[str, list[SceneTruth]]
 
     def open(self, source: SourceConfig) -> Any:
-        return type("Drawn", (), {"config": source, "frame_ids": tuple(t.scene_id for t in self.drawn[source.dataset])})
+        frame_ids = tuple(t.scene_id for t in self.drawn[source.dataset])
+        return type("Drawn", (), {"config": source, "frame_ids": frame_ids, "world": ""})
 
     def read(self, source: SourceConfig, what: str, first: int = 0) -> Any:
         return iter(self.drawn[source.dataset][: first or None])

@@ -17,7 +17,7 @@ def with_membership(stage, **changes) -> None:
 
 
 def test_the_audited_detector_is_asked_unless_another_is_named(run, stage, tiny: AnchorDetector, tmp_path) -> None:
-    own = run("confidence")
+    own = run("confidence", signal="objects")
     assert set(own.groups["m"]["estimates"]) == {"auc", "tpr_at_1%_fpr"}
     assert own.groups["m"]["estimates"]["auc"]["low"] is not None
     assert own.asked_about[0]["counts"] == {"members": 4, "others": 4}
@@ -26,8 +26,8 @@ def test_the_audited_detector_is_asked_unless_another_is_named(run, stage, tiny:
     assert own.groups["m"]["estimates"]["auc"]["mean"] == pytest.approx(raw, abs=0.1)
     checkpoints.save(tiny, tmp_path / "same", is_trained=False)
     with_membership(stage, checkpoint=str(tmp_path / "same"), reference=str(tmp_path / "same"))
-    assert run("confidence").groups["m"]["estimates"] == own.groups["m"]["estimates"]
-    calibrated = run("confidence", calibration="reference")
+    assert run("confidence", signal="objects").groups["m"]["estimates"] == own.groups["m"]["estimates"]
+    calibrated = run("confidence", signal="objects", calibration="reference")
     assert calibrated.groups["m"]["estimates"]["auc"]["mean"] == 0.5  # a detector says nothing beside itself
 
 

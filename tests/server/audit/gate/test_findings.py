@@ -137,6 +137,49 @@ def test_a_required_attack_that_was_not_tried_as_it_should(changed: dict[str, An
     assert only(failed) == ("attack occupancy tried under 'own scans'", note)
 
 
+def test_steps_and_time_are_of_one_and_the_same_attempt() -> None:
+    """One attempt was cut, the other had no steps: together they are no attack that was tried."""
+    cut = make_attack(cost={"steps": 120, "is_cut": True})
+    idle = make_attack(title="occupancy, idle", attack="occupancy", cost={"steps": 0, "is_cut": False})
+    assert only(failures(make_report(attacks=[cut, idle])))[1] == "its time ran out: give it more"
+
+
+def test_a_title_does_not_make_another_attack_of_an_attack() -> None:
+    disguised = make_attack(title="occupancy", attack="active_cells")
+    assert only(failures(make_report(attacks=[disguised])))[1] == "it was not"
+
+
+@pytest.mark.parametrize(
+    ("given", "note"),
+    [
+        ({"confidence": 0.5}, "they are of 0.5"),
+        ({}, "the report does not say: audit again"),
+        (None, "the report does not say: audit again"),
+    ],
+)
+def test_an_upper_bound_is_that_of_a_wide_interval(given: dict[str, float] | None, note: str) -> None:
+    report = make_report(intervals=given)
+    if given is None:
+        del report["intervals"]
+    assert only(failures(report)) == ("intervals of 95%", note)
+    mean = Limit(measure="f_score_0.2m", most=0.6, bound="mean")
+    assert failures(report, make_policy(limits=(mean,))) == []
+
+
+def test_above_the_ground_is_not_above_the_roofs() -> None:
+    policy = make_policy(limits=(Limit(measure="above_ground/f_score_0.2m", most=0.6, is_required=False),))
+    assert failures(make_report(), policy) == []
+    raised = make_report(measures={"above_m": 2.0})
+    assert only(failures(raised, policy)) == ("above ground from -1.3 m", "from 2 m")
+    assert failures(raised) == []
+
+
+def test_an_attacker_with_few_scans_of_his_own() -> None:
+    assert failures(make_report(), make_policy(least_own_scenes=20)) == []
+    few = failures(make_report(), make_policy(least_own_scenes=21))
+    assert only(few) == ("attacker had 21 scans of his own", "he had 20")
+
+
 def test_an_attack_is_also_found_by_its_title_and_may_be_cut_where_that_is_allowed() -> None:
     titled = make_attack(title="occupancy, long", attack="occupancy", cost={"steps": 120, "is_cut": True})
     policy = make_policy(required=(RequiredAttack(attack="occupancy, long"),), is_cut_allowed=True)

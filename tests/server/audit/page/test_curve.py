@@ -39,6 +39,7 @@ def curve() -> dict[str, Any]:
     ]
     return {
         "schema": "upcycle.audit-curve.v1",
+        "name": f"curve {EVIL}",
         "training": {
             "run_file": "short.toml",
             "steps": 150,

@@ -57,6 +57,18 @@ def test_each_family_has_its_floor_its_ceiling_and_its_notes(report: dict[str, A
     assert first.endswith("recall@1: 0.43 (0.42 to 0.44) (floor: chance 0.12; ceiling: raw points 0.94).")
 
 
+def test_ceilings_that_differ_say_whose_they_are(report: dict[str, Any]) -> None:
+    one, other = decision("membership", "auc", 0.57), decision("membership", "auc", 0.61)
+    other["title"] = "calibrated"
+    (numbers,) = other["groups"].values()
+    numbers["ceilings"] = {"raw points": {"auc": estimate(0.88)}}
+    report["attacks"] += [one, other]
+    made = families_section(report)
+    assert "ceiling: raw points, membership attack" in made
+    assert "ceiling: raw points, calibrated" in made
+    assert made.count("floor: chance") == 1
+
+
 def test_a_detector_has_a_table_for_each_class_and_names_what_it_ran_on(report: dict[str, Any]) -> None:
     names = ("Car/objects", "Car/found_loose", "Car/recall_loose", "Pedestrian/ap_strict", "Cyclist/objects")
     numbers = {

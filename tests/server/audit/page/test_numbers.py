@@ -57,3 +57,8 @@ def test_the_shown_threshold_is_the_usual_one_or_the_middle() -> None:
 @pytest.mark.parametrize(("share", "text"), [(0.0, "0 %"), (0.113, "11 %"), (0.0043, "0.4 %"), (1.0, "100 %")])
 def test_percent(share: float, text: str) -> None:
     assert numbers.percent(share) == text
+
+
+def test_intervals_are_called_what_they_are() -> None:
+    assert numbers.confidence_of({}) == "95 %"
+    assert numbers.confidence_of({"intervals": {"confidence": 0.5}}) == "50 %"
