@@ -7,6 +7,7 @@ more closely. It never adds a voxel: what the start misses stays missing.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, final
@@ -53,6 +54,7 @@ class Optimisation(ReconstructionAttack):
     _start: ReconstructionAttack | None = None
     _search: PointSearch | None = None
     _hash: str = ""
+    _device: str = "cpu"
     _seed: int = 0
 
     def prepare(self, view: AttackerView, bench: Workbench) -> None:
@@ -65,7 +67,8 @@ class Optimisation(ReconstructionAttack):
         start.prepare(view, replace(bench, folder=folder))
         steps = max(1, min(self.config.search.steps, view.budget.steps))
         config = replace(self.config.search, steps=steps)
-        backbone = detector.backbone_3d.to(bench.device)
+        backbone = copy.deepcopy(detector.backbone_3d).to(bench.device)  # the vehicle's own stays where it is
+        self._device = bench.device
         self._search = PointSearch(backbone, view.geometry, config)
         self._start, self._hash, self._seed = start, detector.backbone_hash, bench.seed
 
@@ -79,9 +82,9 @@ class Optimisation(ReconstructionAttack):
                 f"payload: expected {geometry.split_layer} of backbone {self._hash[:12]}, got {reader.split_layer} of "
                 f"backbone {reader.backbone_hash[:12]}; give the attack the checkpoint that made the payload"
             )
-        target = collate([reader.read(payload)])
-        found = self._search.run(target, self._first(payload), lambda number: seed_of(self._seed, "restart", number))
-        voxels = found.voxels
+        target, first = (_on(each, self._device) for each in (collate([reader.read(payload)]), self._first(payload)))
+        found = self._search.run(target, first, lambda number: seed_of(self._seed, "restart", number))
+        voxels = _on(found.voxels, "cpu")
         return Reconstruction(
             points=voxels.features.numpy(),
             cells=voxels.sites.coords[:, 1:].flip(1).long().numpy(),
@@ -106,3 +109,9 @@ class Optimisation(ReconstructionAttack):
             points = np.concatenate((points, np.full((len(points), 1), USUAL_INTENSITY, np.float32)), 1)
         config = voxel_config(self._search.geometry)
         return voxelize([crop_to_range(torch.from_numpy(np.ascontiguousarray(points)), config)], config).cells
+
+
+def _on(features: SparseFeatures, device: str) -> SparseFeatures:
+    """The same features on another device."""
+    sites = replace(features.sites, coords=features.sites.coords.to(device))
+    return replace(features, sites=sites, features=features.features.to(device))
