@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from server.audit.attack import Attack, Progress, Workbench
 from server.audit.audit_config import AttackConfig, AuditConfig, Effort, VictimConfig
 from server.audit.intervals import IntervalConfig
@@ -136,10 +138,12 @@ class Stage:
         threat = self.audit.threat_of(entry, self.effort)
         threat.require(entry.title, attack.required())
         asked = asked or Asked()
+        # In no order that says anything: callers have them by truth, members first.
+        order = np.random.default_rng(scene_seed(self.audit.seed, "order", entry.title)).permutation(len(payloads))
         view = view_of(
             threat,
             self.vehicle,
-            payloads,
+            [payloads[place] for place in order],
             self.paired if paired is None else paired,
             self.audit.seed,
             detector=asked.detector,

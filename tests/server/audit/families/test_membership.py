@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from server.audit.attacks import build
+from server.audit.audit_config import AttackConfig
 from shared_models import checkpoints, detectors
 from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.errors import ConfigError
@@ -46,3 +48,17 @@ def test_too_few_and_shared_scenes_are_refused(run, stage) -> None:
     with_membership(stage, others=stage.audit.memberships[0].members)
     with pytest.raises(ConfigError, match="share 4 frames"):
         run("confidence")
+
+
+def test_an_attack_sees_the_payloads_in_an_order_that_tells_nothing(stage, monkeypatch) -> None:
+    """Callers have members first; an attack that knew so would need nothing else."""
+    shown: list[tuple[bytes, ...]] = []
+    attack = build("confidence", {"signal": "objects"})
+    monkeypatch.setattr(attack, "prepare", lambda view, bench: shown.append(view.payloads))
+    payloads = [bytes([number]) for number in range(40)]
+    entry = AttackConfig(attack="confidence", threat="all")
+    for _ in range(2):
+        stage.prepare(attack, entry, payloads)
+    assert shown[0] == shown[1]
+    assert shown[0] != tuple(payloads)
+    assert sorted(shown[0]) == payloads
