@@ -55,6 +55,10 @@ class MemoryQueue:
         """The first that is not excluded."""
         return next((scene.manifest for key, scene in self._waiting.items() if key not in exclude), None)
 
+    def note_begun(self, scene_id: str) -> bool:
+        """Each is new."""
+        return True
+
     def load(self, scene_id: str) -> EncodedScene:
         """That scene."""
         self._taken_s[scene_id] = time.perf_counter()

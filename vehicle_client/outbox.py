@@ -24,6 +24,7 @@ from pathlib import Path
 from protos.report import VehicleReport
 from shared_models.errors import IntegrityError, NotFoundError, StorageFullError
 from shared_models.records import EncodedScene, SceneManifest
+from vehicle_client.begun_mark import BegunMark
 from vehicle_client.dead_letters import DeadLetter, DeadLetters
 from vehicle_client.disk_reserve import DiskReserve
 from vehicle_client.durable import make_directory, sync_directory, write_durably
@@ -73,6 +74,7 @@ class Outbox:
                 directory / DEAD, self._database, self.config.max_dead_letters, self.config.max_dead_bytes
             )
             self._repair()
+            self._begun = BegunMark(self._database)
             self._reserve.keep()
         self._pending_bytes = self._number("SELECT COALESCE(SUM(payload_bytes), 0) FROM scenes")
 
@@ -113,6 +115,13 @@ class Outbox:
         with self._lock, storage_errors(self.directory):
             rows = self._database.execute(query, (len(exclude) + 1,)).fetchall()
         return next((_manifest(text) for scene_id, text in rows if scene_id not in exclude), None)
+
+    def note_begun(self, scene_id: str) -> bool:
+        """A server is about to be asked for a scene; False where an earlier process may have done so already."""
+        query = "SELECT sequence FROM scenes WHERE scene_id = ?"
+        with self._lock, storage_errors(self.directory):
+            row = self._database.execute(query, (scene_id,)).fetchone()
+            return row is not None and self._begun.is_first(row[0])
 
     def load(self, scene_id: str) -> EncodedScene:
         """A waiting scene with its payload, checked against its hash.

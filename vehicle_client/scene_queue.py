@@ -18,6 +18,9 @@ class SceneQueue(Protocol):
     def next_pending(self, exclude: frozenset[str] = ...) -> SceneManifest | None:
         """The scene to send next, leaving out the ids in `exclude`."""
 
+    def note_begun(self, scene_id: str) -> bool:
+        """A server is about to be asked for a scene; False where an earlier process may have done so already."""
+
     def load(self, scene_id: str) -> EncodedScene:
         """That scene with its payload; IntegrityError where it is damaged, NotFoundError where it is gone."""
 

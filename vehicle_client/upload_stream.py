@@ -171,25 +171,27 @@ class UploadStream:
         if manifest is None:
             return None
         scene = self._load(manifest)
+        is_first = scene is not None and self._queue.note_begun(manifest.scene_id)
         with self.condition:
             self._may_have_pending = True
             if scene is None:
                 return None
             scene_id = self._open.begin(scene, self._clock_s())
-            data = self._ahead(scene, scene_id)
+            data = self._ahead(scene) if is_first and self._is_news(scene_id) else b""
             self._tally.asked(scene_id)
         return pb.UploadRequest(begin=convert.begin_to_message(manifest, scene_id, data))
 
-    def _ahead(self, scene: EncodedScene, scene_id: str) -> bytes:
-        """What goes with a scene's begin: its first bytes, unless the server may hold some of it already.
+    def _is_news(self, scene_id: str) -> bool:
+        """Whether a scene that this spool has not begun is most likely unknown to the server.
 
-        Of scenes that an earlier process of this vehicle has begun nothing is known here. They wait in front, and they
-        are no more than `max_in_flight`: so many are asked for first.
+        Where frames are replayed it has them: it is asked at first, and for as long as it says so.
         """
-        terms, tally = self.terms, self._tally
+        return self._tally.new_begins >= self._max_in_flight and scene_id not in self._tally.begun
+
+    def _ahead(self, scene: EncodedScene) -> bytes:
+        """What goes with the begin of a scene of which the server holds nothing: its first bytes."""
+        terms = self.terms
         if terms is None or not terms.takes_data_in_begin or (self._credit is not None and self._credit <= 0):
-            return b""
-        if tally.begins < self._max_in_flight or scene_id in tally.begun:
             return b""
         data = scene.payload[: terms.policy.limits.max_chunk_bytes]
         if not data or not self._may_go(len(data)):

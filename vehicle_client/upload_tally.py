@@ -47,14 +47,14 @@ class Tally:
         self.refusals: deque[Refusal] = deque(maxlen=KEPT_REFUSALS)
         self.attempts: dict[str, int] = {}  # refusals so far of scenes that will be tried again
         self.offsets: dict[str, int] = {}  # where the server went on with scenes that are not stored yet
-        self.begins = 0
+        self.new_begins = 0  # scenes begun for the first time since the server last had one already
         self.begun: set[str] = set()  # scenes of which a server may hold something
         self.unanswered: set[str] = set()  # scenes for which an answer never came: others go before them
         self.progress = 0  # grows whenever the server has got further
 
     def asked(self, scene_id: str) -> None:
         """A scene is begun."""
-        self.begins += 1
+        self.new_begins += scene_id not in self.begun
         self.begun.add(scene_id)
 
     def started(self, scene_id: str, offset: int) -> None:
@@ -70,6 +70,8 @@ class Tally:
     def arrived(self, scene_id: str, was_already_stored: bool) -> None:
         """The server has a scene."""
         self.already_stored += was_already_stored
+        if was_already_stored:
+            self.new_begins = 0
         self.stored += not was_already_stored
         self._settle(scene_id)
 

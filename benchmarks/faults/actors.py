@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from server.ingest.intake import Intake
 from server.ingest.open_scene import OpenScene
 from server.ingest.server import IngestServer, Listen, serve_until_signalled
 from server.repositories.archive import sole_writer
-from server.repositories.repository import StoredScene
+from server.repositories.repository import SceneCatalogue, StoredScene
 from shared_models.records import EncodedScene, SceneManifest
 from vehicle_client.bandwidth import Wait
 from vehicle_client.outbox import Outbox
@@ -88,6 +88,28 @@ class JournallingIntake(Intake):
         await super().add_chunk(scene, offset, data)
 
 
+class JournallingCatalogue:
+    """The catalogue, with every row on record once it is there, whether or not anybody waits for it any more."""
+
+    def __init__(self, catalogue: SceneCatalogue, journal: Journal) -> None:
+        self._catalogue, self._journal = catalogue, journal
+
+    def add(self, *given: Any, **named: Any) -> StoredScene:
+        stored = self._catalogue.add(*given, **named)
+        self._journal.write("stored", stored.scene_id)
+        return stored
+
+    def add_many(self, scenes: Sequence[StoredScene]) -> Sequence[Any]:
+        outcomes = self._catalogue.add_many(scenes)
+        for each in outcomes:
+            if isinstance(each, StoredScene):
+                self._journal.write("stored", each.scene_id)
+        return outcomes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._catalogue, name)
+
+
 class JournallingQueue:
     """The outbox, with every acknowledgement on record before the scene is forgotten."""
 
@@ -145,6 +167,7 @@ async def _serve(arguments: ServerArguments) -> None:
     ahead_ns = int(arguments.clock_ahead_s * 1e9)
     with sole_writer(Path(arguments.data)):
         handed = open_handed(Path(arguments.data), arguments.config)
+        handed["catalogue"] = JournallingCatalogue(handed["catalogue"], journal)
         intake = JournallingIntake(policy, **handed, clock_ns=lambda: time.time_ns() + ahead_ns)
         intake.journal = journal
         server = IngestServer(intake, Listen(port=arguments.port))

@@ -142,6 +142,7 @@ def _count_repetitions(
     received = [each for each in received if not each.is_expired]
     verdict.whole_again = sum(each.is_whole for each in received)
     _complain(verdict, "scenes sent again that had come in full", (each.scene_id for each in received if each.is_whole))
+    _complain(verdict, "scenes sent again that were stored", stored_and_sent_again(server, vehicle))
     verdict.received_again = _histogram(each.chunks for each in received if not each.is_whole)
     verdict.received_chunks = sum(entry.kind == "chunk" for entry in server)
     verdict.sent_chunks = sum(entry.kind == "sent" for entry in vehicle)
@@ -189,6 +190,23 @@ def _drops_at_once(start: Entry) -> bool:
     """Whether this server's clock makes every half-sent payload too old: their files have the machine's own times."""
     ahead_s, expiry_s = map(float, start.words)
     return ahead_s > expiry_s
+
+
+def stored_and_sent_again(server: Sequence[Entry], vehicle: Sequence[Entry]) -> set[str]:
+    """Scenes that the vehicle took up, and of which it sent data, after a server had stored them.
+
+    What it sent before, on a broken stream, may still be read afterwards.
+    """
+    kept = [*server, *(entry for entry in vehicle if entry.kind == "load")]
+    stored, taken_up, found = set[str](), set[str](), set[str]()
+    for entry in sorted(kept, key=lambda each: each.at_ns):
+        if entry.kind == "stored":
+            stored.add(entry.words[0])
+        elif entry.kind == "load" and entry.words[0] in stored:
+            taken_up.add(entry.words[0])
+        elif entry.kind == "chunk" and entry.words[0] in taken_up:
+            found.add(entry.words[0])
+    return found
 
 
 def handed_again(server: Sequence[Entry], vehicle: Sequence[Entry]) -> list[int]:

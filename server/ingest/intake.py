@@ -6,24 +6,21 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from protos.policy import Policy
 from protos.report import VehicleReport
+from server.ingest.begun_scenes import BegunScenes
 from server.ingest.call_log import CallLog
 from server.ingest.completion import Acknowledged, Completion
 from server.ingest.config import IngestConfig
-from server.ingest.half_sent import HalfSent
 from server.ingest.header import HeaderCheck, PayloadCheck
 from server.ingest.metrics import REPORTED, IngestMetrics
 from server.ingest.open_scene import OpenScene
-from server.ingest.partials import PartialBounds
 from server.ingest.quotas import VehicleQuotas
-from server.ingest.rates import VehicleRates
 from server.ingest.refusals import stopping
 from server.ingest.reports import VehicleReports
 from server.ingest.watchdog import Watchdog
@@ -66,17 +63,15 @@ class Intake:
         self._threads = ThreadPoolExecutor(self.config.disk_threads, thread_name_prefix="ingest-disk")
         # Of their own: they wait for disk syncs, which chunks of other scenes should not have to wait for.
         self._finishers = ThreadPoolExecutor(self.config.finishing_at_once, thread_name_prefix="ingest-finish")
-        self._open: dict[str, OpenScene] = {}
         self.calls = CallLog(catalogue.log, self.in_thread, self.tag, clock_ns)
-        self._bounds = PartialBounds(store, self.config, clock_ns)
         limits, self._clock_s = self.config.limits, clock_s
         self.metrics = metrics or IngestMetrics()
         self.reports = VehicleReports(limits.vehicles_remembered, self.tag)
         self.watchdog = Watchdog(self.config.watchdog, store, catalogue, self.metrics, folder, clock_s)
-        self._half_sent = HalfSent(limits.vehicle_half_sent_bytes, self.config.partial_count)
-        self._quotas, self._rates = VehicleQuotas(limits, catalogue, pseudonyms, clock_ns), VehicleRates(limits)
+        quotas = VehicleQuotas(limits, catalogue, pseudonyms, clock_ns)
+        self._begun = BegunScenes(store, self.config, quotas, self.in_thread, clock_ns, clock_s)
         check = check_payload or HeaderCheck(policy)
-        self._completion = Completion(store, catalogue, check, self._quotas, pseudonyms, clock_ns)
+        self._completion = Completion(store, catalogue, check, quotas, pseudonyms, clock_ns)
         self._wholes = WholeScenes(store, self._completion, self._finishers, self.config.finishing_at_once)
         self._is_stopping = False
         self._export()
@@ -93,13 +88,13 @@ class Intake:
             StorageError, StorageFullError: nothing can be stored now.
         """
         scene = self._new(manifest)
-        async with self._holding(scene) as to_drop:
+        async with self._begun.holding(scene) as to_drop:
             stored = await self.in_thread(lambda: self._look_or_open(scene, to_drop, data))
         spared = manifest.payload_bytes if stored is not None else scene.found_bytes
-        self._rates.give_back(manifest.vehicle_id, spared, scene.begun_s)
+        self._begun.give_back(scene, spared)
         if stored is not None:
             self.metrics.scenes_already_stored.inc()
-            self._forget(scene)
+            self._begun.forget(scene)
         elif scene.held().size > scene.found_bytes:
             self.metrics.chunk_bytes.inc(len(data))
         return stored or scene
@@ -112,13 +107,13 @@ class Intake:
         """
         scene = self._new(manifest)
         self.metrics.chunk_bytes.inc(len(payload))
-        async with self._holding(scene) as to_drop:
-            room = functools.partial(self._make_room, scene, to_drop)
+        async with self._begun.holding(scene) as to_drop:
+            room = functools.partial(self._begun.make_room, scene, to_drop)
             arrival = Arrival(scene_id=scene.scene_id, manifest=manifest, payload=payload, make_room=room)
             taken = await self._wholes.add(arrival)
-        self._forget(scene)
+        self._begun.forget(scene)
         if taken.was_already_stored:
-            self._rates.give_back(manifest.vehicle_id, manifest.payload_bytes, scene.begun_s)
+            self._begun.give_back(scene, manifest.payload_bytes)
             self.metrics.scenes_already_stored.inc()
         else:
             self._note_stored(scene, scene.begun_s)
@@ -153,7 +148,7 @@ class Intake:
                 scene.held_bytes = partial.size
                 raise
             finally:
-                self._forget(scene)
+                self._begun.forget(scene)
         self._note_stored(scene, asked_s)
         return stored
 
@@ -177,8 +172,8 @@ class Intake:
 
     async def release(self, scene: OpenScene) -> None:
         """Close a scene that will not be finished on its stream; what came is kept for a retry."""
-        await self._let_go(scene)
-        self._forget(scene)
+        await self._begun.let_go(scene)
+        self._begun.forget(scene)
 
     @property
     def is_crowded(self) -> bool:
@@ -221,8 +216,7 @@ class Intake:
         Raises:
             StorageError: the disk does not answer.
         """
-        self._half_sent.expire(self._clock_s() - self.config.partial_expiry_s)
-        return await self.in_thread(self._bounds.sweep)
+        return await self._begun.sweep()
 
     async def sweep_regularly(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Sweep until cancelled, at once and then every `partial_check_s`."""
@@ -248,15 +242,6 @@ class Intake:
         self._finishers.shutdown(wait=True)
         self._threads.shutdown(wait=True)
 
-    def _admit(self, scene: OpenScene, previous: OpenScene | None) -> tuple[list[str], bool]:
-        """Half-sent scenes to drop first, and whether a sweep is due; raises where a limit is reached."""
-        manifest, counts = scene.manifest, self._half_sent
-        self._rates.take(manifest.vehicle_id, manifest.payload_bytes, scene.begun_s)
-        if previous is not None:
-            self._uncount(previous)
-        to_drop = counts.admit(manifest)
-        return to_drop, self._bounds.admit(manifest, counts.open_scenes, counts.open_bytes)
-
     def _new(self, manifest: SceneManifest) -> OpenScene:
         self.policy.check_manifest(manifest)
         if self._is_stopping:
@@ -264,37 +249,11 @@ class Intake:
         self.watchdog.check_space()
         return OpenScene(manifest, self._clock_s(), self.in_thread)
 
-    @asynccontextmanager
-    async def _holding(self, scene: OpenScene) -> AsyncIterator[list[str]]:
-        """Make `scene` the open one of its id; gives the half-sent scenes to drop first. Forgotten where that fails."""
-        previous = self._open.get(scene.scene_id)
-        to_drop, is_sweep_due = self._admit(scene, previous)
-        self._open[scene.scene_id] = scene
-        self._half_sent.open(scene.manifest)
-        scene.is_counted = True
-        try:
-            async with scene.lock:
-                if previous is not None:
-                    await self._let_go(previous)  # waits for what is being done to it
-                if is_sweep_due:
-                    await self.sweep()
-                yield to_drop
-        except BaseException:
-            await scene.close()
-            self._forget(scene)
-            raise
-
-    def _make_room(self, scene: OpenScene, to_drop: list[str]) -> None:
-        vehicle_id = scene.manifest.vehicle_id
-        self._quotas.check(vehicle_id, self._half_sent.opening_bytes(vehicle_id))
-        for scene_id in to_drop:
-            self._store.open_partial(scene_id).discard()
-
     def _look_or_open(self, scene: OpenScene, to_drop: list[str], data: bytes) -> StoredScene | None:
         stored = self._catalogue.known(scene.scene_id)
         if stored is not None:
             return stored
-        self._make_room(scene, to_drop)
+        self._begun.make_room(scene, to_drop)
         scene.partial = self._store.open_partial(scene.scene_id)
         if scene.partial.size > scene.manifest.payload_bytes:
             scene.partial.discard()
@@ -306,22 +265,8 @@ class Intake:
             scene.partial.append(data)
         return None
 
-    def _forget(self, scene: OpenScene) -> None:
-        self._uncount(scene)
-        if self._open.get(scene.scene_id) is scene:
-            del self._open[scene.scene_id]
-
-    def _uncount(self, scene: OpenScene) -> None:
-        if scene.is_counted:
-            scene.is_counted = False
-            self._half_sent.close(scene.manifest, scene.held_bytes, self._clock_s())
-
-    async def _let_go(self, scene: OpenScene) -> None:
-        async with scene.lock:
-            await scene.close()
-
     def _export(self) -> None:
-        metrics, counts, reports = self.metrics, self._half_sent, self.reports
+        metrics, counts, reports = self.metrics, self._begun.half_sent, self.reports
         metrics.open_scenes.set_function(lambda: counts.open_scenes)
         metrics.half_sent_bytes.set_function(lambda: counts.open_bytes + counts.kept_bytes)
         metrics.reported_vehicles.set_function(reports.__len__)

@@ -6,18 +6,17 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from protos import convert
 from protos.policy import ServerTerms, VehicleIdentity
 from protos.v1 import ingest_pb2 as pb
+from server.ingest.answers import Answers, Write
 from server.ingest.completion import Acknowledged
 from server.ingest.intake import Intake
 from server.ingest.open_scene import OpenScene
-from server.ingest.refusals import UnreadError, refusal_status
 from server.ingest.slow_streams import SlowStreamConfig, Waiting
-from server.repositories.repository import StoredScene
 from shared_models.errors import (
     PermissionDeniedError,
     ProtocolError,
@@ -27,7 +26,6 @@ from shared_models.errors import (
 from shared_models.records import SceneManifest
 
 logger = logging.getLogger(__name__)
-Write = Callable[[pb.UploadResponse], Awaitable[None]]
 
 _REMEMBERED_CLOSED = 256  # scenes whose late chunks are still expected after a refusal
 
@@ -37,14 +35,12 @@ class UploadSession:
 
     def __init__(self, intake: Intake, identity: VehicleIdentity, terms: ServerTerms, write: Write) -> None:
         self._intake, self._identity, self._terms = intake, identity, terms
-        self._write_message = write
-        self._writing = asyncio.Lock()
+        self._answers = Answers(intake, terms, write)
         self._open: dict[str, OpenScene] = {}
         self._closed: deque[str] = deque(maxlen=_REMEMBERED_CLOSED)
         self._beginning: dict[str, asyncio.Task[None]] = {}  # scenes on whose begin the server works
         self._working: set[asyncio.Task[None]] = set()  # those, and the ones that are being finished
         self._unanswered = 0  # how many of both have no answer yet
-        self._uncredited_bytes = 0
         self._waiting, self._task = Waiting(), asyncio.current_task()
         self.is_ended = False
         self._ended_by: UpcycleError | None = None
@@ -88,7 +84,7 @@ class UploadSession:
             ProtocolError: a message makes no sense on this stream, which has to end.
             UpcycleError: what it was ended with.
         """
-        await self._write(pb.UploadResponse(welcome=convert.welcome_to_message(self._terms)))
+        await self._answers.welcome()
         try:
             await self._take(requests)
             await asyncio.gather(*self._working)
@@ -128,8 +124,7 @@ class UploadSession:
         match request.WhichOneof("message"):
             case "begin":
                 self._begin(request.begin)
-                if self._intake.is_crowded:
-                    await asyncio.wait([*self._beginning.values()])
+                await self._keep_up()
             case "chunk":
                 await self._chunk(request.chunk)
             case "finish":
@@ -142,6 +137,13 @@ class UploadSession:
                 raise ProtocolError("hello came twice on one stream: open a new stream")
             case _:
                 pass  # a kind of message newer than this build
+
+    async def _keep_up(self) -> None:
+        """Read on only while few scenes wait for the disk, and few answers for the vehicle: all are in memory."""
+        if self._intake.is_crowded:
+            await asyncio.wait([*self._beginning.values()])
+        while len(self._working) > self._terms.policy.limits.max_scenes_in_flight:
+            await asyncio.wait([*self._working], return_when=asyncio.FIRST_COMPLETED)
 
     def _begin(self, message: pb.BeginScene) -> None:
         """Begin a scene beside the messages that follow; those of this scene wait for it."""
@@ -189,9 +191,9 @@ class UploadSession:
 
     async def _tell(self, scene_id: str, found: OpenScene | Acknowledged) -> None:
         if isinstance(found, OpenScene):
-            await self._answer(scene_id, send_from=pb.SendFrom(offset=found.held().size))
+            await self._answers.send_from(scene_id, found.held().size)
         else:
-            await self._answer(scene_id, stored=_stored(found.scene, found.was_already_stored))
+            await self._answers.stored(scene_id, found.scene, found.was_already_stored)
 
     async def _chunk(self, message: pb.Chunk) -> None:
         scene, size = await self._scene(message.scene_id), len(message.data)
@@ -210,7 +212,7 @@ class UploadSession:
 
     async def _received(self, size: int) -> None:
         self._waiting.received_bytes += size
-        await self._grant(size)
+        await self._answers.grant(size)
 
     def _finish(self, scene: OpenScene) -> None:
         self._close(scene.scene_id)
@@ -241,7 +243,7 @@ class UploadSession:
         except UpcycleError as error:
             await self._refuse(scene.scene_id, error)
         else:
-            await self._answer(scene.scene_id, stored=_stored(stored, was_already_stored=False))
+            await self._answers.stored(scene.scene_id, stored, was_already_stored=False)
 
     async def _scene(self, scene_id_bytes: bytes) -> OpenScene | None:
         """The open scene that is meant; None where it was closed a moment ago and the vehicle may not know yet."""
@@ -259,41 +261,5 @@ class UploadSession:
     async def _refuse(self, scene_id: str, error: UpcycleError, may_retry: bool | None = None) -> None:
         self._close(scene_id)
         self._intake.metrics.count_refusal(self._intake.metrics.scenes_refused, error)
-        status = refusal_status(error)
         logger.warning("scene refused: %s", error, extra={"scene": scene_id[:12], "vehicle": self.tag})
-        refused = pb.Refused(
-            reason=status.reason,
-            message=str(error)[:1000],
-            may_retry=status.may_retry if may_retry is None else may_retry,
-            retry_after_ms=status.retry_after_ms,
-        )
-        await self._answer(scene_id, refused=refused)
-
-    async def _answer(
-        self,
-        scene_id: str,
-        send_from: pb.SendFrom | None = None,
-        stored: pb.Stored | None = None,
-        refused: pb.Refused | None = None,
-    ) -> None:
-        answer = pb.SceneAnswer(scene_id=bytes.fromhex(scene_id), send_from=send_from, stored=stored, refused=refused)
-        await self._write(pb.UploadResponse(scene=answer))
-
-    async def _grant(self, count: int) -> None:
-        self._uncredited_bytes += count
-        if self._terms.credit_bytes and self._uncredited_bytes >= self._terms.credit_bytes // 2:
-            granted, self._uncredited_bytes = self._uncredited_bytes, 0
-            await self._write(pb.UploadResponse(credit=pb.Credit(bytes=granted)))
-
-    async def _write(self, message: pb.UploadResponse) -> None:
-        limit_s = self._intake.config.slow_streams.write_s or None
-        try:
-            async with asyncio.timeout(limit_s), self._writing:
-                await self._write_message(message)
-        except TimeoutError as error:
-            self._intake.metrics.streams_ended.labels("unread").inc()
-            raise UnreadError from error
-
-
-def _stored(scene: StoredScene, was_already_stored: bool) -> pb.Stored:
-    return pb.Stored(was_already_stored=was_already_stored, stored_at_ns=scene.stored_at_ns)
+        await self._answers.refused(scene_id, error, may_retry)

@@ -43,7 +43,13 @@ def test_any_backbone() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "came", "is_accepted"),
-    [("", "none", True), ("", "noise", True), ("none", "none", True), ("none", "noise", False), ("noise", "none", False)],
+    [
+        ("", "none", True),
+        ("", "noise", True),
+        ("none", "none", True),
+        ("none", "noise", False),
+        ("noise", "none", False),
+    ],
 )
 def test_guard(asked: str, came: str, is_accepted: bool) -> None:
     policy = make_policy(guard=asked)

@@ -195,7 +195,7 @@ def test_a_scene_without_an_answer_holds_up_no_other_and_comes_last_in_the_next_
 
 
 def ahead_driver(outbox: Outbox, gate: ScriptedGate | None = None, **terms: Any) -> Driver:
-    """A server that takes data in begins, and a vehicle that has begun some scenes before."""
+    """A server that takes data in begins, and a vehicle that has begun some scenes which were new to it."""
     tally = Tally()
     for number in range(4):
         tally.asked(f"{number:064x}")
@@ -248,20 +248,39 @@ def test_where_everything_is_there_only_the_finish_is_left(outbox: Outbox) -> No
 
 def test_a_server_that_does_not_say_so_gets_no_data_ahead(outbox: Outbox) -> None:
     fill(outbox, 1)
-    tally = Tally()
-    tally.begins = 100
-    driver = Driver(outbox, ScriptedGate(), tally)
-    assert next(driver.messages).begin.data == b""
+    assert next(Driver(outbox, ScriptedGate()).messages).begin.data == b""
 
 
-def test_the_first_scenes_of_a_process_are_asked_for(outbox: Outbox) -> None:
-    """An earlier process may have been killed while it sent them."""
-    fill(outbox, 6, size=3000)
-    driver = Driver(outbox, ScriptedGate(), takes_data_in_begin=True)
-    begins = [next(driver.messages).begin for _ in range(4)]
-    assert [begin.data for begin in begins] == [b""] * 4
-    driver.answer(begins[0].scene_id, stored=pb.Stored(was_already_stored=True))
-    assert len(next(driver.messages).begin.data) == 3000
+def test_frames_that_are_replayed_are_asked_for(outbox: Outbox) -> None:
+    """The spool does not know them any more, the server does."""
+    fill(outbox, 10, size=3000)
+    driver, sizes = Driver(outbox, ScriptedGate(), takes_data_in_begin=True), []
+    for number in range(10):
+        begin = next(driver.messages).begin
+        sizes.append(len(begin.data))
+        driver.answer(begin.scene_id, stored=pb.Stored(was_already_stored=number < 5))
+    assert sizes == [0] * 9 + [3000]  # four more after the last that was known
+
+
+def test_what_an_earlier_process_may_have_begun_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was killed while it sent scenes out of order: some had been set aside, so that others went before them."""
+    monkeypatch.setattr("vehicle_client.begun_mark.STRIDE", 3)
+    with Outbox(tmp_path / "spool") as outbox:
+        ids = fill(outbox, 10, size=30)
+        first = ahead_driver(outbox)
+        first.tally.unanswered.update(ids[:4])
+        begins = [next(first.messages).begin for _ in range(4)]
+        assert [begin.scene_id.hex() for begin in begins] == ids[4:8]
+        assert [len(begin.data) for begin in begins] == [30] * 4
+    with Outbox(tmp_path / "spool") as outbox:
+        second = ahead_driver(outbox)
+        sizes = {}
+        for _ in range(len(ids)):
+            begin = next(second.messages).begin
+            sizes[begin.scene_id.hex()] = len(begin.data)
+            second.answer(begin.scene_id, stored=pb.Stored(stored_at_ns=1))
+        # The fifth was begun first and the mark set three scenes beyond it, which all of the four came to lie before.
+        assert [sizes[each] for each in ids] == [0] * 8 + [30] * 2
 
 
 def test_a_scene_that_was_begun_before_is_asked_for(outbox: Outbox) -> None:

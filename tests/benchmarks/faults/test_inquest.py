@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.faults.inquest import Repetition, handed_again, received_again
+from benchmarks.faults.inquest import Repetition, handed_again, received_again, stored_and_sent_again
 from benchmarks.faults.journal import Entry
 
 A, B = "a" * 64, "b" * 64
@@ -70,6 +70,16 @@ def test_a_whole_scene_may_go_where_a_clock_says_so(then: list[str], chunks: int
     is_whole = chunks == 2
     expected = [Repetition(scene_id=A, chunks=chunks, is_whole=is_whole, is_expired=is_expired)]
     assert received_again(entries(*came, *then), {A: 30}) == expected
+
+
+@pytest.mark.parametrize(
+    ("loaded_at", "found"),
+    [(1, set()), (6, {A}), (9, set())],  # read late from a broken stream; sent again; only asked for again
+)
+def test_a_stored_scene_that_is_sent_again(loaded_at: int, found: set[str]) -> None:
+    server = entries(f"2 begin {A} 0", f"3 chunk {A} 0 30", f"4 stored {A}", f"7 chunk {A} 0 30", f"8 chunk {B} 0 30")
+    vehicle = entries(f"1 load {A}", f"{loaded_at} load {A}", f"5 load {B}")
+    assert stored_and_sent_again(server, vehicle) == found
 
 
 def test_handed_again_merges_both_journals_by_time() -> None:

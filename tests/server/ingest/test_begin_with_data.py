@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from protos import convert
+from protos.policy import Limits
 from protos.v1 import ingest_pb2
 from server.records.verification import verify
 from server.repositories.removal import Removal
@@ -193,7 +194,7 @@ def test_begun_twice_at_once_ends_the_stream_and_loses_nothing(server: LoopbackS
 
 
 def test_more_than_may_be_under_way(tmp_path: Path) -> None:
-    limits = convert.Limits(max_payload_bytes=1 << 20, max_chunk_bytes=CHUNK, max_scenes_in_flight=2)
+    limits = Limits(max_payload_bytes=1 << 20, max_chunk_bytes=CHUNK, max_scenes_in_flight=2)
     with LoopbackServer(tmp_path, make_policy(limits=limits)) as server:
         stream = Stream(server)
         for number in range(2):
@@ -204,7 +205,7 @@ def test_more_than_may_be_under_way(tmp_path: Path) -> None:
 def test_credit_for_data_in_begins(tmp_path: Path) -> None:
     from server.ingest.config import IngestConfig
 
-    limits = convert.Limits(max_payload_bytes=8 << 20, max_chunk_bytes=1 << 20)
+    limits = Limits(max_payload_bytes=8 << 20, max_chunk_bytes=1 << 20)
     with LoopbackServer(tmp_path, make_policy(limits=limits), config=IngestConfig(credit_bytes=2 << 20)) as server:
         stream = Stream(server)
         begin(stream, make_scene(size=1 << 20))

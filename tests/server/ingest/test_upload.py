@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from protos import convert
+from protos.policy import Limits
 from protos.v1 import ingest_pb2
 from shared_models.errors import PayloadError
 from tests.loopback import OTHER_BACKBONE, LoopbackServer, make_identity, make_policy, make_scene
@@ -58,7 +59,7 @@ def test_scenes_take_turns_on_one_stream(server: LoopbackServer) -> None:
 def test_credit_comes_back(tmp_path: Path) -> None:
     from server.ingest.config import IngestConfig
 
-    policy = make_policy(limits=convert.Limits(max_payload_bytes=8 << 20, max_chunk_bytes=1 << 20))
+    policy = make_policy(limits=Limits(max_payload_bytes=8 << 20, max_chunk_bytes=1 << 20))
     scene = make_scene(size=5 << 20)
     with LoopbackServer(tmp_path, policy, config=IngestConfig(credit_bytes=2 << 20)) as server:
         stream = Stream(server)
