@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("UPCYCLE_SHARED", REPOSITORY.parent / "shared"))
 
+# PostgreSQL's programs are started as another user, so by fork; gRPC's handlers would start threads in that child.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 # Several pytest workers share the cores, and results of float sums depend on the number of threads.
 torch.set_num_threads(1)
 

@@ -53,7 +53,7 @@ def test_a_file_is_read_and_the_rest_has_defaults(file: Path) -> None:
 
 def test_defaults_of_recipe_and_objective_are_written_out(file: Path) -> None:
     run = load_run(file)
-    assert run.settings == {"repeat": 5, "database_min_points": 5}
+    assert run.settings == {"repeat": 5, "database_min_points": 5, "freeze_vehicle_part": False}
     assert run.objective["rois"]["count"] == 64
     assert run.objective["rois"]["foreground_iou"] == 0.55
     assert run.objective["first_stage"]["box_weight"] == 2.0
