@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import Final
 
-from shared_models.errors import MissingDependencyError
+from shared_models.visualisation.figure import as_png, new_figure
 from upcycle.augmentation_analysis import AugmentationAnalysis
 
 _WIDTH_INCHES: Final = 3.2
@@ -18,16 +17,8 @@ def draw(found: AugmentationAnalysis) -> bytes:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the picture needs matplotlib, which is not installed; install it with: pip install 'upcycle-fleet[plot]'"
-        ) from error
     columns = found.columns
-    figure = Figure(figsize=(_WIDTH_INCHES * len(columns), 4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH_INCHES * len(columns), 4)
     figure.suptitle(f"Augmented features against features of augmented points\n{found.title}", fontsize=10)
     for place, column in enumerate(columns, start=1):
         axes = figure.add_subplot(1, len(columns), place)
@@ -45,6 +36,4 @@ def draw(found: AugmentationAnalysis) -> bytes:
         axes.grid(axis="y", alpha=0.3)
         if place == 1:
             axes.set_ylabel("RMSE of a scene")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return as_png(figure)

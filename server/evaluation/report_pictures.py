@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from itertools import cycle
@@ -15,9 +14,9 @@ from server.evaluation.curves import best_from_here_on
 from server.evaluation.kitti_report import KittiReport, Score
 from server.evaluation.objects import EvaluatedFrame
 from shared_models.datasets.full_turn import is_full_turn
-from shared_models.errors import MissingDependencyError
 from shared_models.records import Frame
 from shared_models.visualisation.bird_eye import AHEAD, AROUND, draw_bird_eye
+from shared_models.visualisation.figure import as_png, new_figure
 from shared_models.visualisation.marks import Marks
 from shared_models.visualisation.palette import GROUPS, group_of
 
@@ -53,7 +52,7 @@ def curves_picture(report: KittiReport) -> bytes:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=6.5, loc="lower left")
-    return _png(figure)
+    return as_png(figure)
 
 
 def distance_picture(report: KittiReport) -> bytes:
@@ -70,7 +69,7 @@ def distance_picture(report: KittiReport) -> bytes:
         axes.set_ylabel("all-point AP, %")
         axes.set_ylim(0, 125)
         axes.legend(fontsize=7, loc="upper right", ncols=3)
-    return _png(figure)
+    return as_png(figure)
 
 
 def frame_picture(evaluated: EvaluatedFrame, frame: Frame | None, thresholds: Mapping[str, float]) -> bytes:
@@ -108,7 +107,7 @@ def _bird_eye(points: NDArray[np.float32], marks: tuple[Marks, Marks], is_around
     handles = [Line2D([], [], color=GROUPS[group][0], label=f"labelled {group}") for group in groups]
     handles.append(Line2D([], [], color="white", linestyle="--", label="detected"))
     axes.legend(handles=handles, loc="upper right", fontsize=7, facecolor="#394150", labelcolor="white")
-    return _png(figure)
+    return as_png(figure)
 
 
 def _draw_curve(axes: Axes, score: Score, colour: str, line: str) -> None:
@@ -135,19 +134,4 @@ def _draw_bars(axes: Axes, report: KittiReport, scores: list[Score]) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "pictures need matplotlib, which is not installed; install it with: pip install 'upcycle-fleet[plot]'"
-        ) from error
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})  # the same report gives the same bytes
-    return buffer.getvalue()
+    return new_figure(width, height, dots_per_inch=DOTS_PER_INCH)

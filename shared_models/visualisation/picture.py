@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared_models.datasets.full_turn import is_full_turn
-from shared_models.errors import InvalidValueError, MissingDependencyError
+from shared_models.errors import InvalidValueError
 from shared_models.records import Frame
 from shared_models.visualisation.bird_eye import AHEAD, AROUND, draw_bird_eye
 from shared_models.visualisation.camera_view import draw_camera
+from shared_models.visualisation.figure import DOTS_PER_INCH, as_png, new_figure
 from shared_models.visualisation.marks import Marks
 from shared_models.visualisation.palette import GROUPS, group_of
 from shared_models.visualisation.range_view import draw_range_view
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import SubFigure
 
 INCHES: Final = (8.0, 11.5)  # of one frame: width, height
-DOTS_PER_INCH: Final = 110
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,27 +51,12 @@ def draw(views: Sequence[View], dots_per_inch: int = DOTS_PER_INCH) -> bytes:
     """
     if not views:
         raise InvalidValueError("draw: expected at least one view, got none")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "pictures need matplotlib, which is not installed; install it with: pip install 'upcycle-fleet[plot]'"
-        ) from error
-    figure = Figure(figsize=(INCHES[0] * len(views), INCHES[1]), dpi=dots_per_inch)
-    FigureCanvasAgg(figure)
+    figure = new_figure(INCHES[0] * len(views), INCHES[1], dots_per_inch=dots_per_inch, layout=None)
     figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.08)
     parts = figure.subfigures(1, len(views), squeeze=False)[0]
     for part, view in zip(parts, views, strict=True):
         _draw_view(part, view)
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    # Without version and time the same frame gives the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return as_png(figure)
 
 
 def _draw_view(part: SubFigure, view: View) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,9 @@ from server.evaluation.objects import EvaluatedFrame
 from server.evaluation.run_evaluation import RunEvaluation
 from server.training.atomic_files import write_whole
 from shared_models.dataset import Dataset
-from shared_models.errors import MissingDependencyError
 from shared_models.records import Frame
 from shared_models.visualisation.bird_eye import Extent, draw_bird_eye
+from shared_models.visualisation.figure import as_png, new_figure
 from shared_models.visualisation.marks import Marks, of_labels
 
 INCHES: Final = (4.6, 4.9)
@@ -77,16 +76,6 @@ def _detected(evaluated: EvaluatedFrame, report: KittiReport) -> Marks:
 
 
 def _png(frame: Frame, marks: Sequence[Marks]) -> bytes:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "pictures need matplotlib, which is not installed; install it with: pip install 'upcycle-fleet[plot]'"
-        ) from error
-    figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*INCHES, dots_per_inch=DOTS_PER_INCH)
     draw_bird_eye(figure.subplots(), frame.points, marks, SEEN)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return as_png(figure)

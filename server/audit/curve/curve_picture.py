@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from shared_models.errors import MissingDependencyError
+from shared_models.visualisation.figure import as_png, new_figure
 
 Table = Mapping[str, Any]
 
@@ -30,16 +29,8 @@ def draw_curve(curve: Table, group: str) -> bytes:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the picture needs matplotlib, which is not installed; install it with: pip install 'upcycle-fleet[plot]'"
-        ) from error
     measures = list(curve["measures"])[:_DRAWN]
-    figure = Figure(figsize=(_WIDTH_INCHES * len(measures) + 2.4, _HEIGHT_INCHES), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(_WIDTH_INCHES * len(measures) + 2.4, _HEIGHT_INCHES)
     figure.suptitle(_title(curve, group), fontsize=10)
     handles: dict[str, Any] = {}
     for place, measure in enumerate(measures, start=1):
@@ -52,9 +43,7 @@ def draw_curve(curve: Table, group: str) -> bytes:
             axes.set_ylabel(f"AP after training (%)\n{curve['training']['metrics'][0]}", fontsize=8)
     if handles:
         figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=7, frameon=False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return as_png(figure)
 
 
 def _title(curve: Table, group: str) -> str:

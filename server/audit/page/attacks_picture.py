@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from server.audit.page.numbers import mean_of
-from server.audit.page.pictures import as_png, new_figure
+from server.audit.page.pictures import as_small_png
 from server.audit.page.rows import Row
+from shared_models.visualisation.figure import new_figure
 
 ATTACK, TRIVIAL, CONTROL = "#d55e00", "#e69f00", "#5b6472"  # Okabe and Ito, and a grey
 ROW_INCHES: Final = 0.34
@@ -34,4 +35,4 @@ def attacks_picture(rows: Sequence[Row], measure: str) -> bytes:
     axes.grid(axis="x", alpha=0.3)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    return as_png(figure)
+    return as_small_png(figure)

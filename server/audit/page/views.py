@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from server.audit.page.pictures import as_png, new_figure
+from server.audit.page.pictures import as_small_png
+from shared_models.visualisation.figure import new_figure
 from shared_models.visualisation.palette import BACKGROUND, FAINT
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def from_above(panels: Sequence[Panel], stage: Stage) -> bytes:
     """A PNG with the panels side by side, x up and y to the left."""
     ratio = (stage.x_m[1] - stage.x_m[0]) / (stage.y_m[1] - stage.y_m[0])
     width, height, _ = PANEL_INCHES
-    figure = new_figure(width * len(panels), TITLE_INCHES + min(height * 1.2, width * ratio), is_placed=True)
+    figure = new_figure(width * len(panels), TITLE_INCHES + min(height * 1.2, width * ratio), layout=None)
     for axes, panel in zip(_side_by_side(figure, len(panels), left=0.3, below=0.22), panels, strict=True):
         axes.set_xlim(-stage.y_m[1], -stage.y_m[0])
         axes.set_ylim(*stage.x_m)
@@ -68,13 +69,13 @@ def from_above(panels: Sequence[Panel], stage: Stage) -> bytes:
         _finish(axes, panel)
         axes.tick_params(labelsize=7)
         axes.set_aspect("equal")
-    return as_png(figure)
+    return as_small_png(figure)
 
 
 def in_perspective(panels: Sequence[Panel], stage: Stage) -> bytes:
     """A PNG with the panels side by side, seen from behind and above the sensor."""
     width, _, height = PANEL_INCHES
-    figure = new_figure(width * len(panels), height + TITLE_INCHES, is_placed=True)
+    figure = new_figure(width * len(panels), height + TITLE_INCHES, layout=None)
     for axes, panel in zip(_side_by_side(figure, len(panels)), panels, strict=True):
         inside = (panel.points[:, 0] <= stage.x_m[1]) & (panel.points[:, 0] >= stage.x_m[0])
         points = panel.points[inside & (np.abs(panel.points[:, 1]) <= max(map(abs, stage.y_m)))]
@@ -87,7 +88,7 @@ def in_perspective(panels: Sequence[Panel], stage: Stage) -> bytes:
         axes.set_xticks([])
         axes.set_yticks([])
         _finish(axes, panel)
-    return as_png(figure)
+    return as_small_png(figure)
 
 
 def projected(points: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
