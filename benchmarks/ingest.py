@@ -1,6 +1,6 @@
 """Durable ingest beside a bare gRPC stream to nowhere, and beside plain write and fsync, of the same payloads.
 
-    python -m benchmarks.ingest [--scenes 200] [--rounds 5] [--folder DIR] [--json FILE]
+    python -m benchmarks.ingest [--scenes 200] [--rounds 5] [--chunk-bytes 262144] [--folder DIR] [--json FILE]
 
 The three take turns in one run. "durable": the vehicle's own uploader sends scenes from memory to a server in another
 process, until each is acknowledged. "bare": raw bytes of the same payloads in pieces of a chunk to a gRPC server that
@@ -34,12 +34,23 @@ from protos.policy import Limits, VehicleIdentity
 from protos.report import VehicleReport
 from shared_models.errors import OperatorError, UpcycleError
 from shared_models.records import EncodedScene, SceneManifest
+from vehicle_client.link import SMALL_CHUNK_BYTES
+from vehicle_client.scene_queue import NoLimit
 from vehicle_client.uploader import Uploader
 
 WANTED_RATIO = 0.6
-CHUNK_BYTES = 256 << 10
 WAYS = ("bare", "fsync", "durable")
 _VEHICLE = "car-1"
+
+
+class ChunkGate(NoLimit):
+    """Everything may go at once, in pieces of so many bytes."""
+
+    def __init__(self, chunk_bytes: int) -> None:
+        self._chunk_bytes = chunk_bytes
+
+    def chunk_bytes(self) -> int:
+        return self._chunk_bytes
 
 
 class MemoryQueue:
@@ -89,7 +100,7 @@ def make_scenes(pool: ScenePool, count: int) -> list[EncodedScene]:
     return [EncodedScene(manifest=manifest, payload=payload) for manifest, payload, _ in made]
 
 
-def send_durably(target: str, scenes: Sequence[EncodedScene]) -> tuple[float, list[float]]:
+def send_durably(target: str, scenes: Sequence[EncodedScene], chunk_bytes: int) -> tuple[float, list[float]]:
     """Seconds until all are acknowledged, connecting included, and of each from its begin to its acknowledgement.
 
     Raises:
@@ -97,20 +108,20 @@ def send_durably(target: str, scenes: Sequence[EncodedScene]) -> tuple[float, li
     """
     queue, identity = MemoryQueue(scenes), VehicleIdentity(vehicle_id=_VEHICLE, backbone_hash=BACKBONE, codecs=(CODEC,))
     started_s = time.perf_counter()
-    Uploader(target, identity).run(queue)
+    Uploader(target, identity, gate=ChunkGate(chunk_bytes)).run(queue)
     seconds = time.perf_counter() - started_s
     if queue.dead:
         raise OperatorError(f"{len(queue.dead)} scenes were refused, the first because: {queue.dead[0]}")
     return seconds, queue.latencies_s
 
 
-def send_to_nowhere(port: int, scenes: Sequence[EncodedScene]) -> float:
+def send_to_nowhere(port: int, scenes: Sequence[EncodedScene], chunk_bytes: int) -> float:
     """Seconds until everything has arrived, connecting included."""
 
     def pieces() -> Iterator[bytes]:
         for scene in scenes:
-            for start in range(0, len(scene.payload), CHUNK_BYTES):
-                yield scene.payload[start : start + CHUNK_BYTES]
+            for start in range(0, len(scene.payload), chunk_bytes):
+                yield scene.payload[start : start + chunk_bytes]
 
     started_s = time.perf_counter()
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -136,15 +147,17 @@ def write_and_sync(folder: Path, scenes: Sequence[EncodedScene]) -> float:
     return seconds
 
 
-def measure(folder: Path, server: Serving, port: int, pool: ScenePool, scenes: int, rounds: int) -> dict[str, Any]:
+def measure(
+    folder: Path, server: Serving, port: int, pool: ScenePool, scenes: int, rounds: int, chunk_bytes: int
+) -> dict[str, Any]:
     """The three in turn; the first round warms up and does not count."""
     (folder / "plain").mkdir()
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     latencies, before = [], use_of(server.pid)
     for number in range(rounds + 1):
         batch = make_scenes(pool, scenes)
-        taken_s = send_to_nowhere(port, batch), write_and_sync(folder / "plain", batch)
-        durable_s, found_s = send_durably(server.target, batch)
+        taken_s = send_to_nowhere(port, batch, chunk_bytes), write_and_sync(folder / "plain", batch)
+        durable_s, found_s = send_durably(server.target, batch, chunk_bytes)
         if number == 0:
             continue
         latencies += found_s
@@ -156,6 +169,7 @@ def measure(folder: Path, server: Serving, port: int, pool: ScenePool, scenes: i
     p50, p99 = np.percentile(latencies, [50, 99]) * 1e3
     return {
         "cores": len(os.sched_getaffinity(0)), "scenes": scenes, "scene_bytes": pool.scene_bytes, "rounds": rounds,
+        "chunk_bytes": chunk_bytes,
         "mb_per_s": {way: spread(found) for way, found in rates.items()}, "ratio_to_slower": spread(ratios),
         "scenes_per_s": scenes / statistics.median(seconds["durable"]), "ack_p50_ms": p50, "ack_p99_ms": p99,
         "server_cpu_s": use_of(server.pid).cpu_s - before.cpu_s,
@@ -182,6 +196,9 @@ def main(
     scenes: Annotated[int, typer.Option(help="Scenes of a round.", min=1)] = 200,
     rounds: Annotated[int, typer.Option(help="Rounds that count.", min=1)] = 5,
     scene_bytes: Annotated[int, typer.Option(help="Payload of a scene.", min=1000)] = 200_000,
+    chunk_bytes: Annotated[
+        int, typer.Option(help="In one message, as vehicles have it on cellular; 1048576 on wifi.", min=1, max=1 << 20)
+    ] = SMALL_CHUNK_BYTES,
     folder: Annotated[Path | None, typer.Option(help="On the disk that is meant.", exists=True)] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file.")] = None,
 ) -> None:
@@ -192,8 +209,8 @@ def main(
         pool = ScenePool(scene_bytes, scenes * (rounds + 1), 0)  # no payload twice
         with tempfile.TemporaryDirectory(dir=folder) as chosen, nowhere() as port:
             data = Path(chosen)
-            with serving(data / "server", BACKBONE, CHUNK_BYTES) as server:
-                report = measure(data, server, port, pool, scenes, rounds)
+            with serving(data / "server", BACKBONE, Limits().max_chunk_bytes) as server:
+                report = measure(data, server, port, pool, scenes, rounds, chunk_bytes)
     except UpcycleError as error:
         console.print(f"[red]{error}")
         raise typer.Exit(1) from error

@@ -26,14 +26,14 @@ class Limits:
 
     max_payload_bytes: encoded payload of one scene, bytes.
     max_decoded_bytes: the same after decompression, bytes.
-    max_chunk_bytes: data of one chunk, bytes, at most 1 MiB; also the size that vehicles use.
+    max_chunk_bytes: data of one chunk, bytes, at most 1 MiB; vehicles use what suits their link, and no more than that.
     max_scenes_in_flight: scenes begun and not yet answered, per stream.
     max_scene_ids_per_query: ids in one status query.
     """
 
     max_payload_bytes: int = 64 << 20
     max_decoded_bytes: int = 256 << 20
-    max_chunk_bytes: int = 256 << 10
+    max_chunk_bytes: int = 1 << 20
     max_scenes_in_flight: int = 8
     max_scene_ids_per_query: int = 1000
 

@@ -21,7 +21,7 @@ from shared_models import codecs
 from shared_models.errors import CodecRefusedError, InvalidValueError, StorageError
 from shared_models.records import check
 from vehicle_client.daily_ledger import DailyLedger, iso_date
-from vehicle_client.link import LINKS, NO_LINK, LinkSource
+from vehicle_client.link import LARGE_CHUNK_BYTES, LINKS, NO_LINK, SMALL_CHUNK_BYTES, LinkSource
 from vehicle_client.period_totals import DAY_S
 from vehicle_client.token_bucket import TokenBucket
 
@@ -41,12 +41,15 @@ class LinkConfig:
 
     rate_bytes_s: bytes per second in the long run; None: no limit.
     burst_bytes: bytes that may go at once after a pause.
+    chunk_bytes: bytes in one message, as far as the server takes so many; what is cut off under way is sent again.
+        None: 256 KiB on cellular, else 1 MiB.
     daily_bytes: bytes per day (UTC); None: no limit.
     codecs: for `auto`: each codec with the share of the day's budget, 0 to 1, from which on it is used; one has 0.
     """
 
     rate_bytes_s: float | None = None
     burst_bytes: int = 1 << 20
+    chunk_bytes: int | None = None
     daily_bytes: int | None = None
     codecs: Mapping[str, float] = field(default_factory=_codec_steps)
 
@@ -54,6 +57,8 @@ class LinkConfig:
         if self.rate_bytes_s is not None:
             check.number("LinkConfig", "rate_bytes_s", self.rate_bytes_s, 1.0, 1e15)
         check.count("LinkConfig", "burst_bytes", self.burst_bytes, _MAX_BYTES)
+        if self.chunk_bytes is not None:
+            check.count("LinkConfig", "chunk_bytes", self.chunk_bytes, LARGE_CHUNK_BYTES)
         if self.daily_bytes is not None:
             check.count("LinkConfig", "daily_bytes", self.daily_bytes, _MAX_BYTES, low=0)
         check.number("LinkConfig", "codecs", tuple(self.codecs.values()), 0.0, 1.0)
@@ -160,6 +165,13 @@ class Bandwidth:
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._opened().close()
+
+    def chunk_bytes(self) -> int:
+        """How much should go at once on the present link."""
+        with self._lock:
+            link = self._link.current()
+        given = None if link == NO_LINK else self.config.of(link).chunk_bytes
+        return given or (LARGE_CHUNK_BYTES if link in ("wifi", "ethernet") else SMALL_CHUNK_BYTES)
 
     def ask(self, size: int) -> Wait | None:
         """Whether a chunk of so many bytes may be sent now; None: yes, and it is counted as sent.

@@ -15,6 +15,8 @@ from shared_models.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 LINKS = ("cellular", "wifi", "ethernet")
+SMALL_CHUNK_BYTES = 256 << 10  # what a cut link loses at most has to be sent again
+LARGE_CHUNK_BYTES = 1 << 20  # most servers' limit
 NO_LINK = "none"  # said by a file or a command: nothing is sent
 COMMAND_TIMEOUT_S = 10.0
 

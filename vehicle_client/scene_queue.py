@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from protos.report import VehicleReport
 from shared_models.records import EncodedScene, SceneManifest
+from vehicle_client.link import SMALL_CHUNK_BYTES
 
 if TYPE_CHECKING:
     from vehicle_client.bandwidth import Wait
@@ -40,6 +41,9 @@ class SceneQueue(Protocol):
 class SendingGate(Protocol):
     """What the uploader needs of the bandwidth."""
 
+    def chunk_bytes(self) -> int:
+        """How much should go at once on the present link; the server may take less."""
+
     def ask(self, size: int) -> Wait | None:
         """Whether a chunk of so many bytes may go now; None: yes, and it counts as sent."""
 
@@ -48,7 +52,10 @@ class SendingGate(Protocol):
 
 
 class NoLimit(SendingGate):
-    """Everything may go at once."""
+    """Everything may go at once, over a link of which nothing is known."""
+
+    def chunk_bytes(self) -> int:
+        return SMALL_CHUNK_BYTES
 
     def ask(self, size: int) -> Wait | None:
         return None

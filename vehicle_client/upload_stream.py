@@ -159,6 +159,8 @@ class UploadStream:
             return False
         if self._open.payload_bytes >= _OPEN_BYTES:
             return False
+        if self._credit is not None and self._credit <= 0 and len(self._open):
+            return False  # more comes with what is under way, and then the scene's data can go with its begin
         return len(self._open) < min(self._max_in_flight, self.terms.policy.limits.max_scenes_in_flight)
 
     def _begin_next(self) -> pb.UploadRequest | None:
@@ -193,11 +195,14 @@ class UploadStream:
         terms = self.terms
         if terms is None or not terms.takes_data_in_begin or (self._credit is not None and self._credit <= 0):
             return b""
-        data = scene.payload[: terms.policy.limits.max_chunk_bytes]
+        data = scene.payload[: self._chunk_bytes(terms)]
         if not data or not self._may_go(len(data)):
             return b""
         self._went(len(data))
         return data
+
+    def _chunk_bytes(self, terms: ServerTerms) -> int:
+        return min(self._gate.chunk_bytes(), terms.policy.limits.max_chunk_bytes)
 
     def _went(self, size: int) -> None:
         self._tally.sent(size)
@@ -258,7 +263,7 @@ class UploadStream:
             raise ProtocolError(f"the server answered for scene {scene_id[:12]}, which is not under way")
         match answer.WhichOneof("answer"):
             case "send_from":
-                chunk_bytes = self.terms.policy.limits.max_chunk_bytes
+                chunk_bytes = self._chunk_bytes(self.terms)
                 sending.start(answer.send_from.offset, chunk_bytes, self.terms.takes_data_in_begin)
                 self._tally.started(scene_id, answer.send_from.offset)
             case "stored":

@@ -25,6 +25,7 @@ from server.repositories.repository import SceneCatalogue, StoredScene
 from shared_models.records import EncodedScene, SceneManifest
 from vehicle_client.bandwidth import Wait
 from vehicle_client.outbox import Outbox
+from vehicle_client.scene_queue import NoLimit
 from vehicle_client.uploader import Uploader, UploaderConfig
 
 
@@ -141,7 +142,7 @@ class JournallingQueue:
         return getattr(self._outbox, name)  # what a newer uploader asks for besides
 
 
-class JournallingGate:
+class JournallingGate(NoLimit):
     """Lets everything go, and writes down the size of each chunk that is about to."""
 
     def __init__(self, journal: Journal) -> None:
@@ -149,9 +150,6 @@ class JournallingGate:
 
     def ask(self, size: int) -> Wait | None:
         self._journal.write("sent", size)
-        return None
-
-    def closed(self) -> Wait | None:
         return None
 
 

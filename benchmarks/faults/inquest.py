@@ -22,6 +22,7 @@ from benchmarks.faults.journal import Entry, read_journal
 from benchmarks.faults.payloads import Payloads
 from benchmarks.faults.storm import VEHICLE_ID, StormPaths
 from server.repositories.archive import SceneArchive, open_archive
+from server.stores.files import FilePayloadStore
 from shared_models.errors import IntegrityError, NotFoundError, StorageError
 
 
@@ -111,8 +112,7 @@ def _judge_stored(verdict: Verdict, data: Path, payloads: Payloads, acknowledged
     finally:
         archive.close()
     used = {manifest.payload_sha256 for manifest in manifests}
-    kept = {path.name for path in (data / "payloads").rglob("*") if path.is_file()}
-    _complain(verdict, "payload files that belong to no scene", kept - used)
+    _complain(verdict, "payloads that belong to no scene", FilePayloadStore(data, is_read_only=True).names() - used)
     _complain(verdict, "half-sent payloads left", {path.name for path in (data / "partial").iterdir()})
 
 

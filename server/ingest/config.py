@@ -30,7 +30,7 @@ class IngestConfig:
     watchdog: when the server counts as unhealthy.
     """
 
-    credit_bytes: int = 8 << 20
+    credit_bytes: int = 16 << 20
     disk_threads: int = 4
     finishing_at_once: int = 8
     hello_timeout_s: float = 30.0

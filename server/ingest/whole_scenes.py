@@ -1,8 +1,8 @@
 """Scenes that came in one message each, made durable several at a time.
 
-Two steps, each with a thread of its own, so that some are hashed and written while others wait for the disk:
-*prepare* checks a payload and writes it; *take* syncs what has come meanwhile and commits the rows. Both syncs are in
-one thread on purpose: in two they would wait for each other in the file system's journal.
+Two steps, each with a thread of its own, so that some are hashed while others wait for the disk: *prepare* checks a
+payload; *take* writes and syncs what has come meanwhile and commits the rows. Both syncs are in one thread on purpose:
+in two they would wait for each other in the file system's journal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from server.ingest.batches import Batches
 from server.ingest.completion import Acknowledged, Completion, check_sha256
 from server.repositories.repository import StoredScene
-from server.stores.store import NewPayload, PayloadStore, StagedPayload
+from server.stores.store import NewPayload, PayloadStore
 from shared_models.errors import UpcycleError
 from shared_models.records import SceneManifest
 
@@ -35,14 +35,14 @@ class Arrival:
 
 @dataclass(slots=True, kw_only=True)
 class Prepared:
-    """A sound scene whose payload is under way to the disk. guard: what its header names.
+    """A sound scene, to be made durable. guard: what its header names.
 
     hold: ends the hold on its payload in the store; empty before it is placed.
     """
 
     scene_id: str
     manifest: SceneManifest
-    staged: StagedPayload
+    new: NewPayload
     guard: str
     hold: ExitStack = field(default_factory=ExitStack)
 
@@ -78,17 +78,16 @@ class WholeScenes:
             self._waiting_bytes -= len(arrival.payload)
 
     def prepare(self, arrival: Arrival) -> Prepared | UpcycleError:
-        """Check a payload and begin to write it."""
+        """Check a payload."""
         try:
             arrival.make_room()
             manifest = arrival.manifest
             check_sha256(manifest, hashlib.sha256(arrival.payload).hexdigest())
             guard = self._completion.check_payload(manifest, arrival.payload) or ""
             new = NewPayload(key=arrival.scene_id, payload=arrival.payload, sha256=manifest.payload_sha256)
-            staged = self._store.stage(new)
         except UpcycleError as error:
             return error
-        return Prepared(scene_id=arrival.scene_id, manifest=manifest, staged=staged, guard=guard)
+        return Prepared(scene_id=arrival.scene_id, manifest=manifest, new=new, guard=guard)
 
     def take(self, scenes: Sequence[Prepared]) -> list[Acknowledged | UpcycleError]:
         """Make payloads and rows durable, one outcome for each; what is wrong with one harms none of the others."""
@@ -108,7 +107,7 @@ class WholeScenes:
             self._completion.placing.enter(each.manifest.payload_sha256)
         outcomes: dict[str, Acknowledged | UpcycleError | None] = {each.scene_id: self._hold(each) for each in scenes}
         held = [each for each in scenes if outcomes[each.scene_id] is None]
-        errors = self._store.place_staged([each.staged for each in held])
+        errors = self._store.put_together([each.new for each in held])
         return outcomes | {each.scene_id: error for each, error in zip(held, errors, strict=True)}
 
     def _add_rows(self, scenes: Sequence[Prepared]) -> list[Acknowledged | UpcycleError]:
@@ -131,7 +130,6 @@ class WholeScenes:
         try:  # against a deletion in another process
             scene.hold.enter_context(self._store.hold(scene.manifest.payload_sha256))
         except UpcycleError as error:
-            self._store.unstage(scene.staged)
             return error
         return None
 

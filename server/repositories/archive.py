@@ -7,7 +7,7 @@
 The folder:
 
     DATA/catalogue.sqlite    which scenes are stored, the log of access, and the log of training runs
-    DATA/payloads, partial   see server/stores/files.py
+    DATA/payloads, segments, partial   see server/stores/files.py
     DATA/pseudonym.key       what vehicles' tags are made with, see server/repositories/pseudonym.py
     DATA/lock                held by the server that writes here
 

@@ -1,13 +1,14 @@
-"""Payloads as files named by their SHA-256, in 256 folders.
+"""Payloads on one machine's disk: those that came in pieces as files named by their SHA-256, the others in segments.
 
+    ROOT/segments/...             payloads that came whole, many to a file; server/stores/segments.py
     ROOT/arrived/abcd...          complete and durable: synced, renamed to here, folder synced
     ROOT/payloads/ab/abcd...      the same, a moment later: renamed, which no power cut can do by halves
     ROOT/payloads/ab/cd/abcd...   the same, from earlier builds; still read and removed, nothing is added
     ROOT/partial/<scene id>       half-sent; survives a killed process, and after a power cut the hash tells
 
-All lie in one file system, so that renaming is atomic. Payloads pass through one folder because that is one sync for
-many of them, which would else be one for each. After a power cut some may be found there again: they are read there,
-and moved on when the store is opened. All folders are made and synced then: made one by one, each would cost more.
+All lie in one file system, so that renaming is atomic. Files pass through one folder, so that no other has to be synced
+for them. After a power cut some may be found there again: they are read there, and moved on when the store is opened.
+All folders are made and synced then: made one by one, each would cost more.
 """
 
 from __future__ import annotations
@@ -20,16 +21,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from server.stores.placed_files import (
-    NewFile,
-    begin_writing,
-    move_on,
-    place_together,
-    storage_errors,
-    sync_directory,
-    write_all,
-)
-from server.stores.store import HeldPartial, NewPayload, PartialPayload, PayloadStore, StagedPayload, to_drop
+from server.stores.placed_files import move_on, storage_errors, sync_directory, write_all
+from server.stores.segments import Segments
+from server.stores.store import HeldPartial, NewPayload, PartialPayload, PayloadStore, to_drop
 from shared_models.errors import NotFoundError, StorageError, StorageFullError, UpcycleError
 from shared_models.records import check
 
@@ -51,16 +45,20 @@ class FilePayloadStore(PayloadStore):
         self._payloads, self._partials, self._arrived = root / "payloads", root / "partial", root / "arrived"
         self._in_use: set[str] = set()  # keys of open partials, guarded by the lock
         self._lock = threading.Lock()
-        if is_read_only:
-            return
-        with storage_errors(root):
+        if not is_read_only:
+            self._make_folders()
+        self._segments = Segments(root / "segments", is_read_only)
+
+    def _make_folders(self) -> None:
+        with storage_errors(self.root):
             self._payloads.mkdir(parents=True, exist_ok=True)
             self._partials.mkdir(exist_ok=True)
             self._arrived.mkdir(exist_ok=True)
+            (self.root / "segments").mkdir(exist_ok=True)
             for name in sorted(set(_FOLDERS).difference(os.listdir(self._payloads))):
                 (self._payloads / name).mkdir(exist_ok=True)
             sync_directory(self._payloads)  # also where all were there: a killed process may not have come so far
-            sync_directory(root)
+            sync_directory(self.root)
             for name in os.listdir(self._arrived):
                 os.replace(self._arrived / name, self._paths(name)[0])
 
@@ -86,35 +84,16 @@ class FilePayloadStore(PayloadStore):
             self.let_go(key)
             raise
 
-    def stage(self, new: NewPayload) -> StagedPayload:
-        path, _ = self._partials / new.key, self._paths(new.sha256)
-        with self._lock:
-            self._in_use.add(new.key)
+    def put_together(self, new: Sequence[NewPayload]) -> list[UpcycleError | None]:
         try:
-            with storage_errors(path):
-                return StagedPayload(new=new, descriptor=begin_writing(path, new.payload))
-        except (StorageError, StorageFullError):
-            self.let_go(new.key)
-            raise
-
-    def unstage(self, staged: StagedPayload) -> None:
-        os.close(staged.descriptor)
-        with suppress(OSError):
-            (self._partials / staged.new.key).unlink(missing_ok=True)
-        self.let_go(staged.new.key)
-
-    def place_staged(self, staged: Sequence[StagedPayload]) -> list[UpcycleError | None]:
-        files = [self._new_file(each) for each in staged]
-        try:
-            place_together(files)
-            return [file.error for file in files]
-        finally:
-            for each in staged:
-                self.let_go(each.new.key)
-
-    def _new_file(self, staged: StagedPayload) -> NewFile:
-        source, (target, way, _) = self._partials / staged.new.key, self._paths(staged.new.sha256)
-        return NewFile(descriptor=staged.descriptor, source=source, way=way, target=target)
+            self._segments.append([(each.sha256, each.payload) for each in new])
+            for each in new:
+                with storage_errors(self._partials / each.key):
+                    (self._partials / each.key).unlink(missing_ok=True)
+        except (StorageError, StorageFullError) as error:
+            # What has no room together may have some one by one.
+            return [error] if len(new) == 1 else [self.put_together([each])[0] for each in new]
+        return [None] * len(new)
 
     def let_go(self, key: str) -> None:
         """Nobody uses the partial under `key` any more."""
@@ -149,6 +128,9 @@ class FilePayloadStore(PayloadStore):
                 yield HeldPartial(key=path.name, size=status.st_size, changed_s=status.st_mtime)
 
     def read(self, sha256: str) -> bytes:
+        check.sha256_hex("payload", "sha256", sha256)
+        if (payload := self._segments.read(sha256)) is not None:
+            return payload
         path, payload = self._found(sha256)
         actual = hashlib.sha256(payload).hexdigest()
         if actual != sha256:
@@ -165,15 +147,23 @@ class FilePayloadStore(PayloadStore):
         raise NotFoundError(f"payload {sha256[:12]} is not in {self.root}")
 
     def has(self, sha256: str) -> bool:
-        return any(path.is_file() for path in self._paths(sha256))
+        return any(path.is_file() for path in self._paths(sha256)) or self._segments.has(sha256)
+
+    def names(self) -> set[str]:
+        """The hashes of all payloads that are here."""
+        with storage_errors(self.root):
+            found = (path for folder in (self._payloads, self._arrived) for path in folder.rglob("*"))
+            files = {path.name for path in found if path.is_file()}
+        return files | self._segments.names()
 
     def remove(self, sha256: str) -> None:
         for path in self._paths(sha256):
             with storage_errors(path):
                 path.unlink(missing_ok=True)
+        self._segments.remove(sha256)
 
     def close(self) -> None:
-        pass
+        self._segments.close()
 
     @contextmanager
     def hold(self, sha256: str, is_alone: bool = False) -> Iterator[None]:

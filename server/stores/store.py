@@ -71,14 +71,6 @@ class NewPayload:
     sha256: str
 
 
-@dataclass(slots=True, kw_only=True)
-class StagedPayload:
-    """A payload that a store has begun to write. descriptor: of its open file, where it has one."""
-
-    new: NewPayload
-    descriptor: int = -1
-
-
 class PayloadStore(ABC):
     """Payloads by SHA-256. Safe to use from several threads; a partial belongs to one user at a time."""
 
@@ -93,24 +85,12 @@ class PayloadStore(ABC):
             StorageFullError, StorageError: it cannot be opened.
         """
 
-    def stage(self, new: NewPayload) -> StagedPayload:
-        """Begin to store a payload that is at hand as a whole; `place_staged` or `unstage` has to follow.
-
-        Raises:
-            StorageFullError, StorageError: it cannot be written.
-        """
-        return StagedPayload(new=new)
-
-    def unstage(self, staged: StagedPayload) -> None:
-        """Let go of a payload that is not to be stored after all."""
-        staged.descriptor = -1
-
-    def place_staged(self, staged: Sequence[StagedPayload]) -> list[UpcycleError | None]:
+    def put_together(self, new: Sequence[NewPayload]) -> list[UpcycleError | None]:
         """Make payloads durable; of each what went wrong (StorageError and the like), None where nothing did.
 
         What was half-sent under their keys is gone then.
         """
-        return [self._put(each.new) for each in staged]
+        return [self._put(each) for each in new]
 
     def _put(self, new: NewPayload) -> UpcycleError | None:
         try:

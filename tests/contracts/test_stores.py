@@ -172,10 +172,10 @@ def new_payload(payload: bytes, key: str = KEY) -> NewPayload:
 
 def test_payloads_are_placed_together(store: PayloadStore) -> None:
     new = [new_payload(f"number {number}".encode(), f"{number:064x}") for number in range(5)]
-    assert store.place_staged([store.stage(each) for each in new]) == [None] * 5
+    assert store.put_together(new) == [None] * 5
     assert [store.read(each.sha256) for each in new] == [each.payload for each in new]
     assert [store.partial_bytes(each.key) for each in new] == [0] * 5
-    assert store.place_staged([]) == []
+    assert store.put_together([]) == []
 
 
 def test_a_payload_placed_as_a_whole_ends_what_was_half_sent(store: PayloadStore) -> None:
@@ -183,18 +183,14 @@ def test_a_payload_placed_as_a_whole_ends_what_was_half_sent(store: PayloadStore
     partial.append(b"number one, and more of it than there will be")
     partial.close()
     new = new_payload(b"number one")
-    assert store.place_staged([store.stage(new)]) == [None]
+    assert store.put_together([new]) == [None]
     assert (store.read(new.sha256), store.partial_bytes(KEY), store.open_partial(KEY).size) == (b"number one", 0, 0)
 
 
 def test_the_same_payload_of_two_scenes_is_placed_once(store: PayloadStore) -> None:
-    both = [store.stage(new_payload(b"twice", key)) for key in (KEY, OTHER_KEY)]
-    assert store.place_staged(both) == [None, None]
-    assert store.read(both[0].new.sha256) == b"twice"
-
-
-def test_a_staged_payload_that_is_let_go_is_nowhere(store: PayloadStore) -> None:
-    staged = store.stage(new_payload(b"no"))
-    store.unstage(staged)
-    assert (store.has(staged.new.sha256), store.partial_bytes(KEY)) == (False, 0)
-    assert store.drop_partials(0.0, 4e9) == 0
+    both = [new_payload(b"twice", key) for key in (KEY, OTHER_KEY)]
+    assert store.put_together(both) == [None, None]
+    assert store.put_together(both) == [None, None]
+    assert store.read(both[0].sha256) == b"twice"
+    store.remove(both[0].sha256)
+    assert not store.has(both[0].sha256)

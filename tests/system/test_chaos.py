@@ -60,5 +60,5 @@ def test_the_inquest_sees_what_is_wrong(storm: Storm, payloads: Path, tmp_path: 
     found = " ".join(hold_inquest(paths, payloads, 1).faults)
     assert "damaged" in found
     assert "is not in" in found
-    assert "1 payload files that belong to no scene: left over" in found
+    assert "1 payloads that belong to no scene: left over" in found
     assert "1 acknowledged and missing: 000000000000" in found

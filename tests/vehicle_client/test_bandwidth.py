@@ -221,3 +221,30 @@ def test_wrong_settings_of_the_whole():
 def test_it_has_to_be_opened(make):
     with pytest.raises(StorageError, match="not opened yet"):
         make(is_opened=False).ask(1)
+
+
+@pytest.mark.parametrize(
+    ("link", "given", "expected"),
+    [
+        ("cellular", {}, 256 << 10),
+        ("wifi", {}, 1 << 20),
+        ("ethernet", {}, 1 << 20),
+        ("cellular", {"chunk_bytes": 1000}, 1000),
+        ("wifi", {"chunk_bytes": 1000}, 1000),
+    ],
+)
+def test_pieces_are_small_where_a_cut_costs_much(tmp_path, link, given, expected):
+    config = BandwidthConfig(link=link, **{link: LinkConfig(**given)})
+    assert Bandwidth(config, tmp_path / "bandwidth.json").chunk_bytes() == expected
+
+
+def test_without_a_link_pieces_are_small(tmp_path, clocks):
+    (tmp_path / "link").write_text("none")
+    bandwidth = Bandwidth(BandwidthConfig(link=f"file:{tmp_path / 'link'}"), tmp_path / "b.json", clocks.clock_s)
+    assert bandwidth.chunk_bytes() == 256 << 10
+
+
+@pytest.mark.parametrize("size", [0, (1 << 20) + 1])
+def test_pieces_that_no_server_takes_are_refused(size):
+    with pytest.raises(InvalidValueError, match="chunk_bytes"):
+        LinkConfig(chunk_bytes=size)

@@ -24,9 +24,12 @@ from vehicle_client.upload_tally import Tally
 class ScriptedGate:
     """Answers each question with the next of its waits; then everything may go."""
 
-    def __init__(self, *waits: Wait | None) -> None:
-        self.waits = list(waits)
+    def __init__(self, *waits: Wait | None, chunk_bytes: int = 1 << 20) -> None:
+        self.waits, self._chunk_bytes = list(waits), chunk_bytes
         self.asked: list[int] = []
+
+    def chunk_bytes(self) -> int:
+        return self._chunk_bytes
 
     def ask(self, size: int) -> Wait | None:
         self.asked.append(size)
@@ -299,10 +302,27 @@ def test_what_may_not_go_now_is_asked_for_without_data(outbox: Outbox) -> None:
     assert (gate.asked, driver.tally.payload_bytes) == ([4096], 0)
 
 
-def test_without_credit_nothing_goes_ahead(outbox: Outbox) -> None:
+def test_without_credit_no_other_scene_is_begun_so_that_its_data_goes_ahead_later(outbox: Outbox) -> None:
     fill(outbox, 2)
     driver = ahead_driver(outbox, credit_bytes=1)  # one message may overdraw
-    assert [len(next(driver.messages).begin.data) for _ in range(2)] == [4096, 0]
+    first = next(driver.messages).begin
+    assert len(first.data) == 4096
+    driver.answer(first.scene_id, send_from=pb.SendFrom(offset=4096))
+    driver.stream.receive(pb.UploadResponse(credit=pb.Credit(bytes=4096)))
+    assert next(driver.messages).WhichOneof("message") == "chunk"
+    driver.stream.receive(pb.UploadResponse(credit=pb.Credit(bytes=8192)))
+    messages = [next(driver.messages), next(driver.messages)]
+    assert [len(each.begin.data) for each in messages if each.WhichOneof("message") == "begin"] == [4096]
+
+
+def test_what_goes_at_once_suits_the_link_and_the_server(outbox: Outbox) -> None:
+    ids = fill(outbox, 2)
+    driver = ahead_driver(outbox, ScriptedGate(chunk_bytes=1000))
+    begin = next(driver.messages).begin
+    payload = outbox.load(ids[0]).payload
+    assert begin.data == payload[:1000]
+    driver.answer(begin.scene_id, send_from=pb.SendFrom(offset=1000))
+    assert next(driver.messages).chunk.data == payload[1000:2000]
 
 
 def test_no_other_scene_is_begun_while_much_is_in_memory(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:

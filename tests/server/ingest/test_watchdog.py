@@ -133,7 +133,7 @@ def test_health_goes_and_comes_back_without_a_restart(tmp_path: Path) -> None:
     catalogue = LostCatalogue()
 
     def change(archive: SceneArchive) -> SceneArchive:
-        archive.close()
+        archive.catalogue.close()
         return SceneArchive(catalogue=catalogue, store=archive.store)
 
     config = IngestConfig(watchdog=WatchdogConfig(check_s=0.02))

@@ -20,7 +20,7 @@ from server.repositories.removal import Removal
 from server.repositories.repository import SceneCatalogue, StoredScene
 from server.stores.files import FilePayloadStore
 from server.stores.memory import MemoryPayloadStore
-from server.stores.store import PayloadStore, StagedPayload
+from server.stores.store import NewPayload, PayloadStore
 from shared_models.errors import (
     IntegrityError,
     PayloadError,
@@ -56,11 +56,11 @@ class FullFor(FilePayloadStore):
 
     too_much: frozenset[str] = frozenset()
 
-    def place_staged(self, staged: Sequence[StagedPayload]) -> list[UpcycleError | None]:
-        outcomes = super().place_staged(staged)
+    def put_together(self, new: Sequence[NewPayload]) -> list[UpcycleError | None]:
+        outcomes = super().put_together(new)
         return [
-            StorageFullError("no space") if each.new.sha256 in self.too_much else outcome
-            for each, outcome in zip(staged, outcomes, strict=True)
+            StorageFullError("no space") if each.sha256 in self.too_much else outcome
+            for each, outcome in zip(new, outcomes, strict=True)
         ]
 
 

@@ -15,6 +15,7 @@ from protos.v1 import common_pb2
 from server.cli import app
 from server.repositories.archive import open_archive
 from server.repositories.pseudonym import KEY_VARIABLE, open_pseudonyms
+from server.stores.files import FilePayloadStore
 from server.training.seen_scenes import SeenScenes
 from shared_models.errors import InvalidValueError, NotFoundError
 from tests.loopback import LoopbackServer, make_scene
@@ -200,7 +201,7 @@ def test_beside_a_running_server(data: Path) -> None:
         assert stream.upload(mine[1]).WhichOneof("answer") == "stored"
         result = run("verify-log", "--data", str(data))
         assert result.exit_code == 0, result.output
-    assert not [path for path in (data / "payloads").rglob("*") if path.is_file() and path.name not in needed(data)]
+    assert FilePayloadStore(data, is_read_only=True).names() <= needed(data)
 
 
 def needed(data: Path) -> set[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
 from server.stores.files import FilePayloadStore
+from server.stores.store import NewPayload
 from shared_models.errors import InvalidValueError, StorageError, StorageFullError
 
 KEY = "1" * 64
@@ -26,7 +28,9 @@ def commit(store: FilePayloadStore, payload: bytes) -> str:
 
 
 def files_in(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    """All but the index of segments, which is always there."""
+    files = (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    return sorted(name for name in files if not name.startswith("segments/index.sqlite"))
 
 
 def move_to_second_level(store: FilePayloadStore, sha256: str) -> Path:
@@ -160,3 +164,46 @@ def test_a_payload_on_the_way_can_be_removed(store: FilePayloadStore, tmp_path: 
     store.path(sha256).rename(tmp_path / "arrived" / sha256)
     store.remove(sha256)
     assert (store.has(sha256), files_in(tmp_path)) == (False, [])
+
+
+def whole(payload: bytes, key: str = KEY) -> NewPayload:
+    return NewPayload(key=key, payload=payload, sha256=hashlib.sha256(payload).hexdigest())
+
+
+def test_payloads_that_came_whole_share_a_file(store: FilePayloadStore, tmp_path: Path) -> None:
+    in_pieces, new = commit(store, b"in pieces"), [whole(b"one"), whole(b"two", "2" * 64)]
+    assert store.put_together(new) == [None, None]
+    (segment,) = (tmp_path / "segments").glob("*.segment")
+    assert files_in(tmp_path) == [f"payloads/{in_pieces[:2]}/{in_pieces}", f"segments/{segment.name}"]
+    assert store.names() == {in_pieces, *(each.sha256 for each in new)}
+    reader = FilePayloadStore(tmp_path, is_read_only=True)
+    assert [reader.read(each.sha256) for each in new] == [b"one", b"two"]
+    store.remove(new[0].sha256)
+    assert (reader.has(new[0].sha256), reader.has(new[1].sha256)) == (False, True)
+
+
+def test_of_those_that_have_no_room_together_some_may_have_it_alone(
+    store: FilePayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pwritev
+
+    def little_room(descriptor: int, parts: list[memoryview], offset: int) -> int:
+        if sum(map(len, parts)) > 150:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, parts, offset)
+
+    monkeypatch.setattr("server.stores.segment_file.os.pwritev", little_room)
+    outcomes = store.put_together([whole(b"small"), whole(bytes(200), "2" * 64), whole(b"small too", "3" * 64)])
+    assert [type(each) for each in outcomes] == [type(None), StorageFullError, type(None)]
+    assert store.names() == {whole(b"small").sha256, whole(b"small too").sha256}
+
+
+def test_a_folder_of_an_earlier_build_is_read_without_segments(tmp_path: Path) -> None:
+    store = FilePayloadStore(tmp_path)
+    sha256 = commit(store, b"abc")
+    store.close()
+    for path in (tmp_path / "segments").iterdir():
+        path.unlink()
+    (tmp_path / "segments").rmdir()
+    reader = FilePayloadStore(tmp_path, is_read_only=True)
+    assert (reader.read(sha256), reader.has("0" * 64)) == (b"abc", False)

@@ -1,4 +1,4 @@
-"""Files placed together: one that fails harms none of the others."""
+"""Errors of the disk, and files that move on."""
 
 from __future__ import annotations
 
@@ -8,89 +8,35 @@ from pathlib import Path
 
 import pytest
 
-from server.stores.placed_files import NewFile, begin_writing, place_together, storage_errors
+from server.stores.placed_files import move_on, storage_errors, write_all
 from shared_models.errors import StorageError, StorageFullError
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[NewFile]:
-    """Three that are written and not synced."""
-    for name in ("way", "target"):
-        (tmp_path / name).mkdir()
-    made = []
-    for name in ("a", "b", "c"):
-        descriptor = begin_writing(tmp_path / name, name.encode())
-        made.append(
-            NewFile(
-                descriptor=descriptor,
-                source=tmp_path / name,
-                way=tmp_path / "way" / name,
-                target=tmp_path / "target" / name,
-            )
-        )
-    return made
-
-
-def left(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-
-
-def test_all_come_to_their_place_with_one_sync_of_the_folder(
-    files: list[NewFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.ENOSPC, StorageFullError), (errno.EDQUOT, StorageFullError), (errno.EIO, StorageError)]
+)
+def test_what_the_disk_reports_is_said_in_this_projects_words(
+    tmp_path: Path, number: int, error: type[Exception]
 ) -> None:
-    synced, sync = [], os.fsync
-
-    def record(descriptor: int) -> None:
-        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        sync(descriptor)
-
-    monkeypatch.setattr("server.stores.placed_files.os.fsync", record)
-    place_together(files)
-    assert left(tmp_path) == ["target/a", "target/b", "target/c"]
-    assert synced == [*(str(tmp_path / name) for name in "abc"), str(tmp_path / "way")]
-    assert [each.error for each in files] == [None] * 3
+    with pytest.raises(error, match=tmp_path.name), storage_errors(tmp_path / "a"):
+        raise OSError(number, os.strerror(number))
 
 
-def test_one_that_cannot_be_synced_leaves_nothing(
-    files: list[NewFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bad, sync = files[1].descriptor, os.fsync
-
-    def fail(descriptor: int) -> None:
-        if descriptor == bad:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        sync(descriptor)
-
-    monkeypatch.setattr("server.stores.placed_files.os.fsync", fail)
-    place_together(files)
-    assert left(tmp_path) == ["target/a", "target/c"]
-    assert [type(each.error) for each in files] == [type(None), StorageFullError, type(None)]
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(bad)
+def test_some_errors_may_pass(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), storage_errors(tmp_path, FileNotFoundError):
+        raise FileNotFoundError
 
 
-def test_a_folder_that_cannot_be_synced_fails_all(
-    files: list[NewFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(path: Path) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr("server.stores.placed_files.sync_directory", fail)
-    place_together(files)
-    assert [type(each.error) for each in files] == [StorageError] * 3
+def test_who_finds_the_file_moved_already_is_content(tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"there")
+    move_on(tmp_path / "way", tmp_path / "target")
+    with pytest.raises(FileNotFoundError):
+        move_on(tmp_path / "way", tmp_path / "nowhere")
 
 
-def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("server.stores.placed_files.os.write", fail)
-    with pytest.raises(StorageFullError), storage_errors(tmp_path / "a"):
-        begin_writing(tmp_path / "a", b"a")
-    assert left(tmp_path) == []
-
-
-def test_begin_writing_starts_anew(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"longer than that")
-    os.close(begin_writing(tmp_path / "a", b"short"))
-    assert (tmp_path / "a").read_bytes() == b"short"
+def test_a_write_that_is_cut_short_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr("server.stores.placed_files.os.write", lambda descriptor, data: real(descriptor, data[:2]))
+    with open(tmp_path / "a", "wb", buffering=0) as file:
+        write_all(file.fileno(), b"abcde")
+    assert (tmp_path / "a").read_bytes() == b"abcde"
