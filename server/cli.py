@@ -209,6 +209,7 @@ async def _serve(
     stores = StoreConfig.from_environment()
     with writer(data, stores):
         archive = open_archive(data, is_new_allowed=True)
+        archive.store.recover()
         try:
             pseudonyms = open_pseudonyms(data, is_new_allowed=True)
             if stores.catalogue_url:

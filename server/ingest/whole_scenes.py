@@ -97,8 +97,11 @@ class WholeScenes:
             rows = self._add_rows(placed)
             outcomes |= {each.scene_id: row for each, row in zip(placed, rows, strict=True)}
         finally:
+            for each in scenes:  # all of them first: removing one's payload needs its folder alone
+                each.hold.close()
             for each in scenes:
-                self._let_go(each, has_failed=not isinstance(outcomes[each.scene_id], Acknowledged))
+                has_failed = not isinstance(outcomes[each.scene_id], Acknowledged)
+                self._completion.placing.leave(each.manifest.payload_sha256, has_failed)
         return [outcome for each in scenes if (outcome := outcomes[each.scene_id]) is not None]
 
     def _place(self, scenes: Sequence[Prepared]) -> dict[str, Acknowledged | UpcycleError | None]:
@@ -132,7 +135,3 @@ class WholeScenes:
         except UpcycleError as error:
             return error
         return None
-
-    def _let_go(self, scene: Prepared, has_failed: bool) -> None:
-        scene.hold.close()  # before leaving, for removing needs a hold of its own
-        self._completion.placing.leave(scene.manifest.payload_sha256, has_failed)

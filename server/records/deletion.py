@@ -125,10 +125,11 @@ def remove_unless_needed(archive: SceneArchive, payload_sha256: str) -> bool:
     A server that is about to store a scene with this payload holds it, in whatever process it runs.
     """
     with archive.store.hold(payload_sha256, is_alone=True):
-        if archive.catalogue.has_payload(payload_sha256) or not archive.store.has(payload_sha256):
+        if archive.catalogue.has_payload(payload_sha256):
             return False
-        archive.store.remove(payload_sha256)
-        return True
+        was_there = archive.store.has(payload_sha256)
+        archive.store.remove(payload_sha256)  # in any case: an earlier removal may have been cut off
+        return was_there
 
 
 def remove_left_over(archive: SceneArchive) -> int:

@@ -47,7 +47,20 @@ class FilePayloadStore(PayloadStore):
         self._lock = threading.Lock()
         if not is_read_only:
             self._make_folders()
-        self._segments = Segments(root / "segments", is_read_only)
+        self._is_read_only = is_read_only
+        self._opened: Segments | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def _segments(self) -> Segments:
+        """Opened when they are needed first: who only adds to the log of access does not look through them."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = Segments(self.root / "segments", self._is_read_only)
+            return self._opened
+
+    def recover(self) -> None:
+        self._segments.has("0" * 64)
 
     def _make_folders(self) -> None:
         with storage_errors(self.root):
@@ -128,9 +141,14 @@ class FilePayloadStore(PayloadStore):
                 yield HeldPartial(key=path.name, size=status.st_size, changed_s=status.st_mtime)
 
     def read(self, sha256: str) -> bytes:
-        check.sha256_hex("payload", "sha256", sha256)
-        if (payload := self._segments.read(sha256)) is not None:
-            return payload
+        try:
+            return self._read_file(sha256)
+        except (NotFoundError, StorageError):
+            if (payload := self._segments.read(sha256)) is not None:
+                return payload
+            raise
+
+    def _read_file(self, sha256: str) -> bytes:
         path, payload = self._found(sha256)
         actual = hashlib.sha256(payload).hexdigest()
         if actual != sha256:
@@ -163,7 +181,9 @@ class FilePayloadStore(PayloadStore):
         self._segments.remove(sha256)
 
     def close(self) -> None:
-        self._segments.close()
+        with self._opening:
+            if self._opened is not None:
+                self._opened.close()
 
     @contextmanager
     def hold(self, sha256: str, is_alone: bool = False) -> Iterator[None]:

@@ -8,15 +8,16 @@
       4       CRC-32 of SHA-256 and length, little-endian
       length  the payload
 
-A power cut leaves nothing behind the last record that was synced but such as was never acknowledged: reading stops at
-the first one that is not whole.
+A power cut leaves nothing behind the last record that was synced but such as was never acknowledged. Records behind a
+damaged header are found again by their magic, checksum and payload together.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
+import hashlib
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,11 @@ from dataclasses import dataclass
 MAGIC = b"UPCYSEG\x01"
 LIVE, GONE = b"SCEN", b"GONE"
 _HEADER = struct.Struct("<4s32sQI")
+_STATES = re.compile(LIVE + b"|" + GONE)
 HEADER_BYTES = _HEADER.size
 _PUNCH_HOLE, _KEEP_SIZE = 0x02, 0x01  # of Linux' fallocate(2)
 _ZEROS = bytes(1 << 20)
+_MOST_PARTS = 512  # Linux takes 1024 at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,23 +65,53 @@ def record_at(descriptor: int, offset: int) -> Record | None:
     return Record(offset=offset, sha256=sha256.hex(), length=length, is_live=state == LIVE)
 
 
+def is_segment(descriptor: int) -> bool:
+    """Whether the file begins as this version of the format does. Raises OSError."""
+    return os.pread(descriptor, len(MAGIC), 0) == MAGIC
+
+
 def records(descriptor: int, start: int) -> Iterator[Record]:
-    """The whole records from `start` on, which is the file's begin or a record's end. Raises OSError."""
-    size = os.fstat(descriptor).st_size
-    if start < len(MAGIC):
-        if os.pread(descriptor, len(MAGIC), 0) != MAGIC:
+    """The whole records from `start` on, which is the file's begin or a record's end. Raises OSError.
+
+    Where one has a damaged header, those behind it are looked for; found are only such with the right payload.
+    """
+    if not is_segment(descriptor):
+        return
+    size, start = os.fstat(descriptor).st_size, max(start, len(MAGIC))
+    while start < size:
+        found = record_at(descriptor, start)
+        if found is None or found.end > size:
+            found = _next_sound(descriptor, start + 1, size)
+        if found is None:
             return
-        start = len(MAGIC)
-    while (found := record_at(descriptor, start)) is not None and found.end <= size:
         yield found
         start = found.end
+
+
+def payload_of(descriptor: int, record: Record) -> bytes:
+    """Its bytes, unchecked. Raises OSError."""
+    return read_at(descriptor, record.length, record.offset + HEADER_BYTES)
+
+
+def is_sound(descriptor: int, record: Record) -> bool:
+    """Whether the payload is the one that its header names. Raises OSError."""
+    return hashlib.sha256(payload_of(descriptor, record)).hexdigest() == record.sha256
+
+
+def read_at(descriptor: int, length: int, offset: int) -> bytes:
+    """So many bytes, or as many as there are. Raises OSError."""
+    parts = []
+    while length > 0 and (part := os.pread(descriptor, length, offset)):
+        parts.append(part)
+        offset, length = offset + len(part), length - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def write_at(descriptor: int, parts: Sequence[bytes], offset: int) -> None:
     """Write all of `parts`, one behind the other. Raises OSError."""
     views = [memoryview(part) for part in parts if part]
     while views:
-        written = os.pwritev(descriptor, views, offset)
+        written = os.pwritev(descriptor, views[:_MOST_PARTS], offset)
         offset += written
         while views and written >= len(views[0]):
             written -= len(views.pop(0))
@@ -87,8 +120,11 @@ def write_at(descriptor: int, parts: Sequence[bytes], offset: int) -> None:
 
 
 def erase(descriptor: int, record: Record) -> None:
-    """Let a payload's bytes go for good, and give their space back where the file system can. Raises OSError."""
-    os.pwrite(descriptor, GONE, record.offset)
+    """Let a payload's bytes go for good, and give their space back where the file system can. Raises OSError.
+
+    May be done again: who is cut off in between has to. Its header is written anew, in case it was damaged.
+    """
+    write_at(descriptor, [GONE + header(record.sha256, record.length)[len(GONE) :]], record.offset)
     start = record.offset + HEADER_BYTES
     if record.length and not _punch(descriptor, start, record.length):
         for done in range(0, record.length, len(_ZEROS)):
@@ -102,9 +138,15 @@ def _punch(descriptor: int, start: int, length: int) -> bool:
     if allocate is None:
         return False
     allocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    if not allocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, start, length):
-        return True
-    number = ctypes.get_errno()
-    if number in (errno.EOPNOTSUPP, errno.ENOSYS):
-        return False
-    raise OSError(number, os.strerror(number))
+    return not allocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, start, length)  # where it cannot, zeros may do
+
+
+def _next_sound(descriptor: int, start: int, size: int) -> Record | None:
+    """The first record from `start` on that has the right payload, or is gone."""
+    rest = read_at(descriptor, size - start, start)
+    positions = sorted({m.start() for m in _STATES.finditer(rest)})
+    for position in positions:
+        found = record_at(descriptor, start + position)
+        if found is not None and found.end <= size and (not found.is_live or is_sound(descriptor, found)):
+            return found
+    return None

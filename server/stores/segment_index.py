@@ -26,6 +26,11 @@ CREATE TABLE IF NOT EXISTS payloads (
     PRIMARY KEY (sha256, segment, offset)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS segments (number INTEGER PRIMARY KEY, indexed_to INTEGER NOT NULL, live INTEGER NOT NULL);
 """
+# A segment whose count is not that of its payloads: a copy of pages from different times, for example.
+_MISCOUNTED = """
+SELECT 1 FROM (SELECT number, live FROM segments UNION ALL SELECT segment, -count(*) FROM payloads GROUP BY segment)
+GROUP BY number HAVING sum(live) <> 0 LIMIT 1
+"""
 _BUSY_S = 5.0
 
 
@@ -45,17 +50,18 @@ class SegmentIndex:
         """Open it; one that is damaged is made anew, empty. is_read_only: nothing is made, a missing one is empty."""
         self._path, self._is_read_only, self._lock = path, is_read_only, threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._has_complained = False
         if is_read_only:
             return
-        try:
-            self._connection = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise self._failed(error) from error
-            logger.warning("%s is damaged and is made anew from the segments: %s", path, error)
-            for suffix in ("", "-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            with self._errors():
+        with self._errors():
+            try:
+                self._connection = self._open()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise  # in use, or not to be opened at all
+                logger.warning("%s is damaged and is made anew from the segments: %s", path, error)
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
                 self._connection = self._open()
 
     def places(self, sha256: str) -> list[Place]:
@@ -121,6 +127,9 @@ class SegmentIndex:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.executescript(_TABLES)
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok" or connection.execute(_MISCOUNTED).fetchone() is not None:
+                raise sqlite3.DatabaseError(f"it contradicts itself ({found})")
         except sqlite3.Error:
             connection.close()
             raise
@@ -131,13 +140,23 @@ class SegmentIndex:
             if not self._is_read_only:
                 with self._lock:
                     return self._opened().execute(query, values).fetchall()
-            if not self._path.exists():
-                return []
-            # As with the catalogue's readers: connected anew each time, for a server may start or stop meanwhile.
-            has_writer = self._path.with_name(f"{self._path.name}-wal").exists()
-            address = f"{self._path.absolute().as_uri()}?mode=ro{'' if has_writer else '&immutable=1'}"
+        return self._read(query, values)
+
+    def _read(self, query: str, values: tuple[object, ...]) -> list[Any]:
+        """For readers; nothing where the index cannot be read: what it should know is then read from the segments."""
+        if not self._path.exists():
+            return []
+        # As with the catalogue's readers: connected anew each time, for a server may start or stop meanwhile.
+        has_writer = self._path.with_name(f"{self._path.name}-wal").exists()
+        address = f"{self._path.absolute().as_uri()}?mode=ro{'' if has_writer else '&immutable=1'}"
+        try:
             with closing(sqlite3.connect(address, timeout=_BUSY_S, uri=True)) as connection:
                 return connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            if not self._has_complained:
+                logger.warning("%s cannot be read, the segments are read instead: %s", self._path, error)
+            self._has_complained = True
+            return []
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

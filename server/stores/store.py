@@ -77,6 +77,14 @@ class PayloadStore(ABC):
     puts_together: ClassVar[int] = 1
     """So many payloads are put well at once; 1: each by itself, in a thread of its own."""
 
+    def recover(self) -> None:
+        """Look after what a crash has left, before a server takes anything in; happens by itself otherwise.
+
+        Raises:
+            StorageFullError, StorageError: the store cannot be used.
+        """
+        return None
+
     @abstractmethod
     def open_partial(self, key: str) -> PartialPayload:
         """The half-sent payload under `key` (a scene id), empty where there is none.

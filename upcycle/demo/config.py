@@ -32,7 +32,7 @@ class DemoConfig:
     adaptation_steps, adaptation_rate: the same of UpCycling and of its control.
     threads: processor threads of the pre-training, at most one for each core; UpCycling and its control run side by
         side on half of them each.
-    with_control: train the same number of further steps without the features, for comparison.
+    with_control: train UpCycling with features of the labelled scans in the place of the fleet's, for comparison.
     rounds: draws of the frames for intervals of AP.
     audited_scans: of each vehicle. attack_steps, attack_s, attack_scans: what each attack may spend.
     recipe: settings of the recipe upcycling that differ from its defaults, as nested tables.

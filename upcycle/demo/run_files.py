@@ -25,19 +25,24 @@ def pretraining(config: DemoConfig) -> RunConfig:
 
 
 def control(config: DemoConfig, checkpoint: Path) -> RunConfig:
-    """As many further steps on the same labelled scans as UpCycling, without the features."""
-    return _further(config, "demo-control", checkpoint)
+    """UpCycling with features of the labelled scans themselves in the place of the fleet's.
+
+    All but the uploads is the same, the objects that are pasted into features among it: they alone teach a lot.
+    """
+    own = {"store": {"codec": config.codec, "guard": config.guard}}
+    more = {"recipe": "upcycling", "settings": merged_tables(_settings(config, own), config.recipe)}
+    return _further(config, "demo-control", checkpoint, more | {"data": {"unlabelled": {"dataset": config.source}}})
 
 
 def upcycling(config: DemoConfig, checkpoint: Path, server_data: Path) -> RunConfig:
     """Labelled scans of the source city together with what the fleet has uploaded."""
-    settings = {
-        "store": {"folder": str(server_data), "codec": config.codec, "guard": config.guard},
-        "unlabelled_ratio": config.unlabelled_ratio,
-        "pseudo_labels": PSEUDO_LABELS,
-    }
-    more = {"recipe": "upcycling", "settings": merged_tables(settings, config.recipe)}
+    fleet = {"store": {"folder": str(server_data), "codec": config.codec, "guard": config.guard}}
+    more = {"recipe": "upcycling", "settings": merged_tables(_settings(config, fleet), config.recipe)}
     return _further(config, "demo-upcycling", checkpoint, more)
+
+
+def _settings(config: DemoConfig, store: Mapping[str, Any]) -> dict[str, Any]:
+    return {"unlabelled_ratio": config.unlabelled_ratio, "pseudo_labels": PSEUDO_LABELS, **store}
 
 
 def _further(config: DemoConfig, name: str, checkpoint: Path, more: Mapping[str, Any] | None = None) -> RunConfig:

@@ -196,3 +196,18 @@ def test_from_the_loop_all_at_once(tmp_path: Path, kind: str) -> None:
     assert [type(each) for each in outcomes] == [Acknowledged, Acknowledged, PayloadError, Acknowledged]
     assert catalogue.counts().scenes == 3
     assert not scenes.is_crowded
+
+
+def test_one_that_fails_does_not_wait_for_its_neighbours_hold(store: FullFor) -> None:
+    """Payloads share a lock by the first byte of their hash: removing one's takes it alone, the others hold it."""
+    by_byte: dict[str, list[int]] = {}
+    for number in range(1000, 2000):
+        by_byte.setdefault(sha256(number)[:2], []).append(number)
+        if len(by_byte[sha256(number)[:2]]) == 2:
+            break
+    pair = by_byte[sha256(number)[:2]]
+    scenes = make(store, MemorySceneCatalogue())
+    store.too_much = frozenset({sha256(pair[0])})
+    with ThreadPoolExecutor(1) as thread:
+        outcomes = thread.submit(scenes.take, prepared(scenes, *pair)).result(timeout=20)
+    assert [type(each) for each in outcomes] == [StorageFullError, Acknowledged]

@@ -207,3 +207,22 @@ def test_a_folder_of_an_earlier_build_is_read_without_segments(tmp_path: Path) -
     (tmp_path / "segments").rmdir()
     reader = FilePayloadStore(tmp_path, is_read_only=True)
     assert (reader.read(sha256), reader.has("0" * 64)) == (b"abc", False)
+
+
+def test_a_sound_file_is_read_whatever_is_in_the_segments(store: FilePayloadStore, tmp_path: Path) -> None:
+    store.put_together([whole(b"twice")])
+    commit(store, b"twice")
+    (segment,) = (tmp_path / "segments").glob("*.segment")
+    segment.write_bytes(segment.read_bytes().replace(b"twice", b"Twice"))
+    assert store.read(whole(b"twice").sha256) == b"twice"
+
+
+def test_of_a_damaged_file_the_copy_in_a_segment_is_read(store: FilePayloadStore) -> None:
+    store.put_together([whole(b"twice")])
+    store.path(commit(store, b"twice")).write_bytes(b"Twice")
+    assert store.read(whole(b"twice").sha256) == b"twice"
+
+
+def test_segments_are_opened_when_they_are_needed(tmp_path: Path) -> None:
+    FilePayloadStore(tmp_path).close()
+    assert not list((tmp_path / "segments").iterdir())

@@ -19,14 +19,19 @@ def test_upcycling_never_names_the_fleets_scans() -> None:
     assert not any(world in run_text(run) for world in DemoConfig().worlds)
 
 
-def test_the_control_has_all_but_the_features() -> None:
+def test_the_control_has_all_but_the_uploads() -> None:
     config = DemoConfig(seed=5, adaptation_steps=7)
     with_features = run_files.upcycling(config, CHECKPOINT, SERVER)
     without = run_files.control(config, CHECKPOINT)
-    for part in ("seed", "detector", "data", "augmentation", "objective", "optimiser", "loop"):
+    for part in ("recipe", "seed", "detector", "augmentation", "objective", "optimiser", "loop"):
         assert getattr(with_features, part) == getattr(without, part), part
-    assert (with_features.recipe, without.recipe) == ("upcycling", "supervised")
-    assert without.loop.steps == 7
+    assert (with_features.data.labelled, without.loop.steps) == (without.data.labelled, 7)
+    assert without.data.unlabelled is not None
+    assert without.data.unlabelled.dataset == config.source
+    assert not any(world in run_text(without) for world in config.worlds)
+    stores = with_features.settings["store"], without.settings["store"]
+    assert [store["folder"] for store in stores] == [str(SERVER), ""]
+    assert {**with_features.settings, "store": 0} == {**without.settings, "store": 0}
 
 
 def test_a_written_run_is_the_same_run(tmp_path: Path) -> None:

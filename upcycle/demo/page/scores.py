@@ -73,7 +73,7 @@ def short_verdict(results: dict[str, Any]) -> str:
     text = f"On drives that nobody learned from, AP of cars (3D, overlap 0.5) went from {before} to {after}"
     if "control" in found:
         control = n.show(tenth, "precision", "control", HEADLINE, "value")
-        text += f"; the same number of further steps without the features leads to {control}"
+        text += f"; the same training without the uploads leads to {control}"
     return f"{text}."
 
 

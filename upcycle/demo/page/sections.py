@@ -20,7 +20,7 @@ from upcycle.demo.page.markup import (
 )
 from upcycle.demo.page.scores import score_cards, short_verdict
 
-LABELS = {"after": "UpCycling", "control": "control, without the features"}
+LABELS = {"after": "UpCycling", "control": "control, without the uploads"}
 
 
 def overview(results: dict[str, Any]) -> str:
@@ -139,8 +139,8 @@ def _about_control(results: dict[str, Any]) -> str:
         return ""
     steps = Numbers(results).show(whole, "learning", "control", "steps")
     return (
-        f" The control goes on with {steps} steps on the same labelled scans without the features, and may change the "
-        "whole network: what further training alone is worth."
+        f" The control is the same training, {steps} steps, with features of the labelled scans themselves in the place of "
+        "the fleet's: what it reaches, the uploads did not bring."
     )
 
 
