@@ -50,6 +50,9 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option(help="With --run: draws of the frames for 95 % intervals; 0 gives none.", min=0)
     ] = 0,
+    guard: Annotated[
+        str, typer.Option(help="With --run: what the features go through before, as those of vehicles with that guard.")
+    ] = "none",
     against: Annotated[
         Path | None,
         typer.Option(help="With --bootstrap: an earlier checkpoint; shows the difference to it.", show_default=False),
@@ -70,7 +73,14 @@ def evaluate(
     from upcycle.evaluate_run import Outputs, evaluate_from_run
 
     evaluate_from_run(
-        run, changes or [], data, checkpoint, Outputs(json_file=json_file, html_file=html_file), bootstrap, against
+        run,
+        changes or [],
+        data,
+        checkpoint,
+        Outputs(json_file=json_file, html_file=html_file),
+        bootstrap,
+        against,
+        guard,
     )
 
 

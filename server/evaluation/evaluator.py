@@ -16,9 +16,10 @@ from server.evaluation.kitti_report import KittiReport
 from server.evaluation.objects import EvaluatedFrame
 from shared_models.dataset import Dataset
 from shared_models.detector import Detector
-from shared_models.records import Detections, Frame
+from shared_models.records import Detections, Frame, SceneFeatures
 
 Progress = Callable[[int, int], None]
+Change = Callable[[SceneFeatures, str], SceneFeatures]  # of a frame's features, by its id
 
 
 def run_detector(
@@ -28,6 +29,7 @@ def run_detector(
     class_map: Mapping[str, str] | None = None,
     progress: Progress | None = None,
     use_camera: bool | None = None,
+    change: Change | None = None,
 ) -> list[EvaluatedFrame]:
     """Labels and detections of each frame, one scan at a time, on the detector's device.
 
@@ -37,6 +39,7 @@ def run_detector(
     class_map: from the dataset's class names to the detector's, {"Vehicle": "Car"}.
     progress: called with the frames done and their number after each.
     use_camera: compare in the camera's frame, as KITTI does; without a word, where any label has an image box.
+    change: what is done to the features before anything is looked for in them; None: nothing.
 
     The detector is in evaluation mode meanwhile; afterwards each of its parts is in its own mode again.
 
@@ -50,7 +53,7 @@ def run_detector(
         for frame_id in chosen:
             frame = dataset.frame(frame_id)
             counts = points_inside(frame)
-            done.append((_without_points(frame), counts, detect(detector, frame)))
+            done.append((_without_points(frame), counts, detect(detector, frame, change)))
             if progress is not None:
                 progress(len(done), len(chosen))
     if use_camera is None:
@@ -61,12 +64,13 @@ def run_detector(
     ]
 
 
-def detect(detector: Detector, frame: Frame) -> Detections:
-    """What the detector finds in one scan, on the CPU."""
+def detect(detector: Detector, frame: Frame, change: Change | None = None) -> Detections:
+    """What the detector finds in one scan, on the CPU. change: as of `run_detector`."""
     device = next(detector.parameters()).device
     with torch.inference_mode():
         points = torch.from_numpy(frame.columns(detector.point_fields)).to(device)
-        found = detector.detect(detector.extract(points))
+        features = detector.extract(points)
+        found = detector.detect(features if change is None else change(features, frame.frame_id))
         return Detections(
             boxes=found.boxes.cpu(),
             scores=found.scores.cpu(),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from server.evaluation.evaluator import Progress, run_detector, suited_config
+from server.evaluation.evaluator import Change, Progress, run_detector, suited_config
 from server.evaluation.kitti import evaluate_kitti
 from server.evaluation.kitti_config import LOOSE, ClassRule, KittiEvaluationConfig
 from server.evaluation.kitti_report import KittiReport
@@ -85,9 +85,10 @@ def evaluate_run(
     class_map: Mapping[str, str],
     config: RunEvaluationConfig,
     progress: Progress | None = None,
+    change: Change | None = None,
 ) -> RunEvaluation:
     """`detector` on these labelled frames. Raises as `run_detector`, and with Waymo's rules as `evaluate_waymo`."""
-    frames = run_detector(detector, dataset, frame_ids, class_map, progress)
+    frames = run_detector(detector, dataset, frame_ids, class_map, progress, change=change)
     suited = suited_config(frames, detector.class_names)
     classes = rules_of_overlap(suited.classes)
     reports = {name: evaluate_kitti(frames, replace(suited, classes=classes[name])) for name in config.overlaps}

@@ -16,7 +16,9 @@ from server.training.run_config import load_run
 from server.training.run_folder import RunFolder
 from server.training.source_config import SourceConfig
 from shared_models.checkpoints import save
+from shared_models.detectors.anchor_detector import AnchorDetector
 from shared_models.errors import ConfigError, NotFoundError, UnknownNameError
+from shared_models.records import SceneFeatures
 from tests.small_runs import write_frames, write_run_file
 from upcycle.evaluate import app
 from upcycle.evaluate_run import output_name, title, trained_folder
@@ -84,6 +86,28 @@ def test_other_frames_of_the_same_run_do_not_overwrite(made, written) -> None:
     assert len(names) == len(written(".html")) == 3
     assert sum("-kitti-val-" in name for name in names) == 2
     assert sum("-kitti-train-" in name for name in names) == 1
+
+
+def test_behind_a_guard_the_detector_sees_what_vehicles_send(made, written, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    seen: list[int] = []
+    detect = AnchorDetector.detect
+
+    def watched(self: AnchorDetector, features: SceneFeatures):
+        seen.append(len(features.grid))
+        return detect(self, features)
+
+    monkeypatch.setattr(AnchorDetector, "detect", watched)
+    for guard in ("none", "decoys,share=1.0"):
+        assert evaluate(made, options=("--guard", guard)).exit_code == 0
+    plain, guarded = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert len(plain) == 2
+    assert all(more > cells for cells, more in zip(plain, guarded, strict=True))
+    reports = [json.loads((folder_of(made).path / "evaluations" / name).read_text()) for name in written(".json")]
+    assert {report["guard"] for report in reports} == {"none", "decoys,share=1.0"}
+    pages = [(folder_of(made).path / "evaluations" / name).read_text() for name in written(".html")]
+    assert sum("behind the guard decoys" in page for page in pages) == 1
+    assert isinstance(evaluate(made, options=("--guard", "walls")).exception, UnknownNameError)
 
 
 def test_names_keep_their_dots_and_tell_data_apart(tmp_path: Path) -> None:
