@@ -32,7 +32,8 @@ class DemoConfig:
     adaptation_steps, adaptation_rate: the same of UpCycling and of its control.
     threads: processor threads of the pre-training, at most one for each core; UpCycling and its control run side by
         side on half of them each.
-    with_control: train UpCycling with features of the labelled scans in the place of the fleet's, for comparison.
+    with_control: train UpCycling with unlabelled scans of the source city in the place of the fleet's, for comparison.
+    own: those scans: other drives of the source city than `source`.
     rounds: draws of the frames for intervals of AP.
     audited_scans: of each vehicle. attack_steps, attack_s, attack_scans: what each attack may spend.
     recipe: settings of the recipe upcycling that differ from its defaults, as nested tables.
@@ -63,6 +64,7 @@ class DemoConfig:
     adaptation_rate: float = 0.003
     threads: int = 2
     with_control: bool = True
+    own: str = "simulated,domain=usa,sensor=kitti,drives=10,frames_per_drive=10,seed=2"
     rounds: int = 200
     audited_scans: int = 5
     attack_steps: int = 80
@@ -79,7 +81,7 @@ class DemoConfig:
         for name in ("fleet_seed", "held_out_seed", "attacker_seed"):
             check.count("DemoConfig", name, getattr(self, name), 2**62, 0)
         check.count("DemoConfig", "rounds", self.rounds, 100_000, 2)
-        for name in ("source", "target"):
+        for name in ("source", "target", "own"):
             if getattr(self, name).partition(",")[0] != "simulated":
                 raise InvalidValueError(f"DemoConfig.{name}: expected simulated drives, got {getattr(self, name)!r}")
         seeds = {self.held_out_seed, self.attacker_seed, *(self.fleet_seed + n for n in range(self.vehicles))}

@@ -25,13 +25,13 @@ def pretraining(config: DemoConfig) -> RunConfig:
 
 
 def control(config: DemoConfig, checkpoint: Path) -> RunConfig:
-    """UpCycling with features of the labelled scans themselves in the place of the fleet's.
+    """UpCycling with unlabelled scans of the source city in the place of the fleet's.
 
     All but the uploads is the same, the objects that are pasted into features among it: they alone teach a lot.
     """
     own = {"store": {"codec": config.codec, "guard": config.guard}}
     more = {"recipe": "upcycling", "settings": merged_tables(_settings(config, own), config.recipe)}
-    return _further(config, "demo-control", checkpoint, more | {"data": {"unlabelled": {"dataset": config.source}}})
+    return _further(config, "demo-control", checkpoint, more | {"data": {"unlabelled": {"dataset": config.own}}})
 
 
 def upcycling(config: DemoConfig, checkpoint: Path, server_data: Path) -> RunConfig:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from server.audit.audit_config import load_audit
 from server.training.run_config import load_run, run_text
+from server.training.sources import open_source, refuse_shared_frames
 from tests.small_demo import small_config
 from upcycle.demo import run_files
 from upcycle.demo.config import DemoConfig
@@ -27,11 +28,20 @@ def test_the_control_has_all_but_the_uploads() -> None:
         assert getattr(with_features, part) == getattr(without, part), part
     assert (with_features.data.labelled, without.loop.steps) == (without.data.labelled, 7)
     assert without.data.unlabelled is not None
-    assert without.data.unlabelled.dataset == config.source
+    assert without.data.unlabelled.dataset == config.own
     assert not any(world in run_text(without) for world in config.worlds)
     stores = with_features.settings["store"], without.settings["store"]
     assert [store["folder"] for store in stores] == [str(SERVER), ""]
     assert {**with_features.settings, "store": 0} == {**without.settings, "store": 0}
+
+
+def test_the_control_learns_from_scans_that_nobody_labelled(tmp_path: Path) -> None:
+    run = run_files.control(DemoConfig(), CHECKPOINT)
+    assert run.data.unlabelled is not None
+    labelled, unlabelled = (open_source(each, tmp_path) for each in (run.data.labelled, run.data.unlabelled))
+    config = DemoConfig()
+    assert len(unlabelled.frame_ids) == config.vehicles * config.drives * config.frames_per_drive
+    refuse_shared_frames(labelled, unlabelled, ("labelled", "unlabelled"), "")
 
 
 def test_a_written_run_is_the_same_run(tmp_path: Path) -> None:

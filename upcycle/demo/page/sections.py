@@ -139,7 +139,7 @@ def _about_control(results: dict[str, Any]) -> str:
         return ""
     steps = Numbers(results).show(whole, "learning", "control", "steps")
     return (
-        f" The control is the same training, {steps} steps, with features of the labelled scans themselves in the "
+        f" The control is the same training, {steps} steps, with unlabelled scans of the source city in the "
         "place of the fleet's: what it reaches, the uploads did not bring."
     )
 
