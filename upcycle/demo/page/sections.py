@@ -128,7 +128,8 @@ network stays as it is, bit for bit, so that stored features stay valid.{_about_
 In all trainings labelled objects are resized to the target city's mean sizes, which are taken as known
 (statistical normalisation).</p>
 {drawing(losses, "loss", starts_at=before)}
-<p>The losses of UpCycling are not comparable with the others: they contain the unlabelled scenes' as well.</p>
+<p>The losses of UpCycling and of its control contain the unlabelled scenes' as well: they do not compare with those of
+the pre-training.</p>
 <h3>What the teacher finds in a stored scene</h3>
 {drawing(pseudo, "a scene")}
 <p>Pseudo boxes are the teacher's own sure ones; pasted objects come from labelled scans, with exact boxes.</p>"""
