@@ -51,7 +51,6 @@ class FilePayloadStore(PayloadStore):
         self._opened: Segments | None = None
         self._opening = threading.Lock()
 
-    @property
     def _segments(self) -> Segments:
         """Opened when they are needed first: who only adds to the log of access does not look through them."""
         with self._opening:
@@ -60,7 +59,7 @@ class FilePayloadStore(PayloadStore):
             return self._opened
 
     def recover(self) -> None:
-        self._segments.has("0" * 64)
+        self._segments()
 
     def _make_folders(self) -> None:
         with storage_errors(self.root):
@@ -99,7 +98,7 @@ class FilePayloadStore(PayloadStore):
 
     def put_together(self, new: Sequence[NewPayload]) -> list[UpcycleError | None]:
         try:
-            self._segments.append([(each.sha256, each.payload) for each in new])
+            self._segments().append([(each.sha256, each.payload) for each in new])
             for each in new:
                 with storage_errors(self._partials / each.key):
                     (self._partials / each.key).unlink(missing_ok=True)
@@ -144,7 +143,7 @@ class FilePayloadStore(PayloadStore):
         try:
             return self._read_file(sha256)
         except (NotFoundError, StorageError):
-            if (payload := self._segments.read(sha256)) is not None:
+            if (payload := self._segments().read(sha256)) is not None:
                 return payload
             raise
 
@@ -165,20 +164,20 @@ class FilePayloadStore(PayloadStore):
         raise NotFoundError(f"payload {sha256[:12]} is not in {self.root}")
 
     def has(self, sha256: str) -> bool:
-        return any(path.is_file() for path in self._paths(sha256)) or self._segments.has(sha256)
+        return any(path.is_file() for path in self._paths(sha256)) or self._segments().has(sha256)
 
     def names(self) -> set[str]:
         """The hashes of all payloads that are here."""
         with storage_errors(self.root):
             found = (path for folder in (self._payloads, self._arrived) for path in folder.rglob("*"))
             files = {path.name for path in found if path.is_file()}
-        return files | self._segments.names()
+        return files | self._segments().names()
 
     def remove(self, sha256: str) -> None:
         for path in self._paths(sha256):
             with storage_errors(path):
                 path.unlink(missing_ok=True)
-        self._segments.remove(sha256)
+        self._segments().remove(sha256)
 
     def close(self) -> None:
         with self._opening:

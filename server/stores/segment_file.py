@@ -142,11 +142,16 @@ def _punch(descriptor: int, start: int, length: int) -> bool:
 
 
 def _next_sound(descriptor: int, start: int, size: int) -> Record | None:
-    """The first record from `start` on that has the right payload, or is gone."""
-    rest = read_at(descriptor, size - start, start)
-    positions = sorted({m.start() for m in _STATES.finditer(rest)})
-    for position in positions:
-        found = record_at(descriptor, start + position)
-        if found is not None and found.end <= size and (not found.is_live or is_sound(descriptor, found)):
+    """The first record from `start` on that has the right payload, or none of it any more.
+
+    What looks like a header may stand within a payload: nothing is believed that its bytes do not prove.
+    """
+    for state in _STATES.finditer(read_at(descriptor, size - start, start)):
+        found = record_at(descriptor, start + state.start())
+        if found is not None and found.end <= size and _is_proven(descriptor, found):
             return found
     return None
+
+
+def _is_proven(descriptor: int, record: Record) -> bool:
+    return is_sound(descriptor, record) if record.is_live else not any(payload_of(descriptor, record))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,29 +16,7 @@ from server.stores.placed_files import sync_directory
 from server.stores.segment_file import header
 from server.stores.segments import Segments
 from shared_models.errors import StorageError, StorageFullError
-
-
-def named(*payloads: bytes) -> list[tuple[str, bytes]]:
-    return [(hashlib.sha256(payload).hexdigest(), payload) for payload in payloads]
-
-
-ONE, TWO, THREE = named(b"number one", b"number two, longer", b"number three, the longest")
-
-
-@pytest.fixture
-def segments(tmp_path: Path) -> Iterator[Segments]:
-    opened = Segments(tmp_path)
-    yield opened
-    opened.close()
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.segment"))
-
-
-def without_index(folder: Path) -> None:
-    for path in folder.glob("index.sqlite*"):
-        path.unlink()
+from tests.segment_payloads import ONE, THREE, TWO, files, named, without_index
 
 
 def test_payloads_come_back(segments: Segments, tmp_path: Path) -> None:

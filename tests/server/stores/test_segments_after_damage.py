@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,29 +12,7 @@ from server.stores import segments as module
 from server.stores.segment_file import header
 from server.stores.segments import Segments
 from shared_models.errors import StorageError
-
-
-def named(*payloads: bytes) -> list[tuple[str, bytes]]:
-    return [(hashlib.sha256(payload).hexdigest(), payload) for payload in payloads]
-
-
-ONE, TWO, THREE = named(b"number one", b"number two, longer", b"number three, the longest")
-
-
-@pytest.fixture
-def segments(tmp_path: Path) -> Iterator[Segments]:
-    opened = Segments(tmp_path)
-    yield opened
-    opened.close()
-
-
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.segment"))
-
-
-def without_index(folder: Path) -> None:
-    for path in folder.glob("index.sqlite*"):
-        path.unlink()
+from tests.segment_payloads import ONE, THREE, TWO, files, named, without_index
 
 
 def reopened(folder: Path, has_index: bool = True) -> Segments:
@@ -205,3 +181,20 @@ def test_many_at_once(segments: Segments) -> None:
     segments.append(many)
     assert segments.names() == {sha256 for sha256, _ in many}
     assert segments.read(many[-1][0]) == many[-1][1]
+
+
+def test_what_looks_like_a_removed_record_within_a_payload_erases_nothing(segments: Segments, tmp_path: Path) -> None:
+    """A vehicle can send any bytes; behind a damaged header they must not be taken for an order to erase the rest."""
+    false = b"GONE" + header("5" * 64, len(ONE[1]) + len(TWO[1]))[4:]
+    (planted,) = named(false + b"and so on")
+    for each in (planted, ONE, TWO):
+        segments.append([each])
+    segments.close()
+    (segment,) = files(tmp_path)
+    data = bytearray(segment.read_bytes())
+    data[20] ^= 1  # the first header
+    segment.write_bytes(data)
+    again = reopened(tmp_path, has_index=False)
+    assert [again.read(sha256) for sha256, _ in (planted, ONE, TWO)] == [None, ONE[1], TWO[1]]
+    assert segment.read_bytes() == data
+    again.close()
