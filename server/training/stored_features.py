@@ -25,7 +25,7 @@ class StoreConfig:
     vehicle_id: only scenes of this vehicle; "" takes all.
     codec: only scenes in this codec.
     guard: only scenes that went through this guard on the vehicle, as `shared_models.guards.build` takes it.
-    scenes: at most so many, in the order they came; 0 takes all.
+    scenes: at most so many, those that came first; 0 takes all.
     """
 
     folder: str = ""
@@ -76,6 +76,9 @@ class StoredScenes:
     def look(cls, data: Path, backbone_hash: str, config: StoreConfig, split_layer: str | None = None) -> StoredScenes:
         """As `open`, but there may be no scene at all. split_layer: only features of this layer; None takes all.
 
+        They are in the order of their payloads' hashes: vehicles send in another order every time, under pseudonyms of
+        another key, and what is learned should follow from the features and the seed alone.
+
         Raises:
             NotFoundError: no server has stored anything there.
         """
@@ -91,7 +94,8 @@ class StoredScenes:
             found = [scene for scene in archive.catalogue.scenes(where) if _guard_of(scene, archive.store) == wanted]
         finally:
             archive.close()  # payloads are files: the database is not needed any more
-        return cls(archive.store, found[: config.scenes] if config.scenes else found)
+        chosen = found[: config.scenes] if config.scenes else found
+        return cls(archive.store, sorted(chosen, key=lambda scene: (scene.manifest.payload_sha256, scene.scene_id)))
 
     @classmethod
     def none(cls) -> StoredScenes:
