@@ -8,6 +8,9 @@
       4       CRC-32 of SHA-256 and length, little-endian
       length  the payload
 
+What is written together begins and ends with a block of 4096 bytes: the file's begin, and what is appended at once, are
+filled up with a "GONE" record of zeros that nobody's payload ever was. Its SHA-256 is zeros, too.
+
 A power cut leaves nothing behind the last record that was synced but such as was never acknowledged. Records behind a
 damaged header are found again by their magic, checksum and payload together.
 """
@@ -23,6 +26,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from server.stores.aligned_file import BLOCK
+
 MAGIC = b"UPCYSEG\x01"
 LIVE, GONE = b"SCEN", b"GONE"
 _HEADER = struct.Struct("<4s32sQI")
@@ -30,6 +35,7 @@ _STATES = re.compile(LIVE + b"|" + GONE)
 HEADER_BYTES = _HEADER.size
 _PUNCH_HOLE, _KEEP_SIZE = 0x02, 0x01  # of Linux' fallocate(2)
 _ZEROS = bytes(1 << 20)
+_NOBODY = bytes(32)  # the SHA-256 in what only fills up
 _MOST_PARTS = 512  # Linux takes 1024 at once
 
 
@@ -52,6 +58,12 @@ def header(sha256: str, length: int) -> bytes:
     """What stands before a live payload."""
     named = bytes.fromhex(sha256) + length.to_bytes(8, "little")
     return LIVE + named + zlib.crc32(named).to_bytes(4, "little")
+
+
+def filler(end: int) -> bytes:
+    """What stands between `end` and where the next block begins, with room for a header."""
+    length = (-end - HEADER_BYTES) % BLOCK
+    return GONE + header(_NOBODY.hex(), length)[len(GONE) :] + bytes(length)
 
 
 def record_at(descriptor: int, offset: int) -> Record | None:
@@ -96,6 +108,11 @@ def payload_of(descriptor: int, record: Record) -> bytes:
 def is_sound(descriptor: int, record: Record) -> bool:
     """Whether the payload is the one that its header names. Raises OSError."""
     return hashlib.sha256(payload_of(descriptor, record)).hexdigest() == record.sha256
+
+
+def is_gone(descriptor: int, record: Record) -> bool:
+    """Whether nothing is left of a removed payload's bytes. Raises OSError."""
+    return not any(payload_of(descriptor, record))
 
 
 def read_at(descriptor: int, length: int, offset: int) -> bytes:
@@ -154,4 +171,4 @@ def _next_sound(descriptor: int, start: int, size: int) -> Record | None:
 
 
 def _is_proven(descriptor: int, record: Record) -> bool:
-    return is_sound(descriptor, record) if record.is_live else not any(payload_of(descriptor, record))
+    return is_sound(descriptor, record) if record.is_live else is_gone(descriptor, record)

@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.stores.aligned_file import BLOCK, BlockBuffer, create_aligned, write_blocks
 from server.stores.placed_files import storage_errors, sync_directory
-from server.stores.segment_file import MAGIC, Record, header, write_at
+from server.stores.segment_file import MAGIC, Record, filler, header
 from server.stores.segment_index import SegmentIndex
 from shared_models.errors import UpcycleError
 
@@ -40,6 +41,7 @@ class SegmentWriter:
         self._folder, self._index = folder, index
         self._lock = threading.Lock()
         self._open: _Open | None = None
+        self._buffer = BlockBuffer()  # takes no memory before it is written to
 
     def append(self, payloads: Mapping[str, bytes]) -> None:
         """Make payloads durable, by SHA-256, and index them; all or none.
@@ -64,8 +66,10 @@ class SegmentWriter:
             found.append(Record(offset=end, sha256=sha256, length=len(payload), is_live=True))
             parts += header(sha256, len(payload)), payload
             end = found[-1].end
+        parts.append(filler(end))
+        end += len(parts[-1])
         try:
-            write_at(segment.descriptor, parts, segment.end)
+            write_blocks(segment.descriptor, parts, segment.end, self._buffer)
             os.fdatasync(segment.descriptor)
             self._index.add(segment.number, found, end)
         except (OSError, UpcycleError):
@@ -84,12 +88,12 @@ class SegmentWriter:
     def _begin(self, number: int) -> _Open | None:
         path = segment_path(self._folder, number)
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+            descriptor = create_aligned(path)
         except FileExistsError:
             return None  # another process's
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            write_at(descriptor, [MAGIC], 0)
+            write_blocks(descriptor, [MAGIC, filler(len(MAGIC))], 0, self._buffer)
             sync_directory(self._folder)
             # Before it was locked, another process that opened the store may have taken it for an empty one left over.
             is_there = _is_at(path, descriptor)
@@ -99,7 +103,7 @@ class SegmentWriter:
                 path.unlink(missing_ok=True)
             raise
         if is_there:
-            return _Open(number=number, descriptor=descriptor, end=len(MAGIC))
+            return _Open(number=number, descriptor=descriptor, end=BLOCK)
         os.close(descriptor)
         return None
 
@@ -110,7 +114,7 @@ class SegmentWriter:
             os.ftruncate(segment.descriptor, segment.end)
             os.fsync(segment.descriptor)
         os.close(segment.descriptor)
-        if segment.end == len(MAGIC):
+        if segment.end == BLOCK:
             with suppress(OSError):
                 segment_path(self._folder, segment.number).unlink(missing_ok=True)
 

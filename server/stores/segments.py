@@ -19,6 +19,7 @@ from server.stores.segment_file import (
     MAGIC,
     Record,
     erase,
+    is_gone,
     is_segment,
     is_sound,
     read_at,
@@ -168,10 +169,10 @@ class Segments:
             is_alone = _is_ours_alone(descriptor)  # what is still being written is neither torn nor complete
             found = list(records(descriptor, start))
             # Of the records before these all were synced before the next came.
-            last = [each for each in found[-MOST_TOGETHER:] if each.is_live]
+            last = [each for each in found[-MOST_TOGETHER - 1 :] if each.is_live]  # and what fills up behind them
             torn = {each for each in last if not is_sound(descriptor, each)}
             for each in found:
-                if not each.is_live or (is_alone and each in torn):
+                if (not each.is_live and not is_gone(descriptor, each)) or (is_alone and each in torn):
                     erase(descriptor, each)  # or its removal may have been cut off
             end = found[-1].end if found else max(start, len(MAGIC))
             if is_alone and record_at(descriptor, end) is not None:

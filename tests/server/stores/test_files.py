@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from server.stores.aligned_file import BLOCK
 from server.stores.files import FilePayloadStore
 from server.stores.store import NewPayload
 from shared_models.errors import InvalidValueError, StorageError, StorageFullError
@@ -185,15 +186,16 @@ def test_payloads_that_came_whole_share_a_file(store: FilePayloadStore, tmp_path
 def test_of_those_that_have_no_room_together_some_may_have_it_alone(
     store: FilePayloadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = os.pwritev
+    real = os.pwrite
 
-    def little_room(descriptor: int, parts: list[memoryview], offset: int) -> int:
-        if sum(map(len, parts)) > 150:
+    def little_room(descriptor: int, data: memoryview, offset: int) -> int:
+        if len(data) > 2 * BLOCK:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(descriptor, parts, offset)
+        return real(descriptor, data, offset)
 
-    monkeypatch.setattr("server.stores.segment_file.os.pwritev", little_room)
-    outcomes = store.put_together([whole(b"small"), whole(bytes(200), "2" * 64), whole(b"small too", "3" * 64)])
+    monkeypatch.setattr("server.stores.aligned_file.os.pwrite", little_room)
+    large = whole(bytes(2 * BLOCK), "2" * 64)
+    outcomes = store.put_together([whole(b"small"), large, whole(b"small too", "3" * 64)])
     assert [type(each) for each in outcomes] == [type(None), StorageFullError, type(None)]
     assert store.names() == {whole(b"small").sha256, whole(b"small too").sha256}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from server.stores import segment_file
-from server.stores.segment_file import HEADER_BYTES, MAGIC, erase, header, record_at, records, write_at
+from server.stores.segment_file import HEADER_BYTES, MAGIC, erase, filler, header, is_gone, record_at, records, write_at
 
 ONE, TWO = b"first payload", b"the second payload"
 
@@ -37,6 +37,20 @@ def test_the_format_written_out(descriptor: int) -> None:
     expected = b"UPCYSEG\x01" + b"SCEN" + named + zlib.crc32(named).to_bytes(4, "little") + ONE
     assert os.pread(descriptor, len(expected), 0) == expected
     assert HEADER_BYTES == 48
+
+
+@pytest.mark.parametrize("end", [8, 4047, 4048, 4049, 4096, 100_000])
+def test_what_fills_up_is_a_removed_record_of_nobody(tmp_path: Path, end: int) -> None:
+    """So that builds from before it read it, too."""
+    with open(tmp_path / "segment", "w+b") as file:
+        file.write(MAGIC + bytes(end - len(MAGIC)) + filler(end))
+        file.flush()
+        found = record_at(file.fileno(), end)
+        assert found is not None
+        assert (found.sha256, found.is_live, found.end % 4096) == ("0" * 64, False, 0)
+        assert found.end == os.fstat(file.fileno()).st_size
+        assert found.end - end < 4096 + HEADER_BYTES
+        assert is_gone(file.fileno(), found)
 
 
 def test_records_are_found_one_behind_the_other(descriptor: int) -> None:

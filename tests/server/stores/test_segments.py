@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from server.stores import segments as module
+from server.stores.aligned_file import BLOCK
 from server.stores.placed_files import sync_directory
-from server.stores.segment_file import header
+from server.stores.segment_file import HEADER_BYTES, header, records
 from server.stores.segments import Segments
 from shared_models.errors import StorageError, StorageFullError
 from tests.segment_payloads import ONE, THREE, TWO, files, named, without_index
@@ -59,7 +60,7 @@ def test_the_index_names_nothing_that_is_not_synced(segments: Segments, monkeypa
 def test_a_new_segment_is_begun_behind_a_size(
     segments: Segments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.stores.segment_writer.SEGMENT_BYTES", 100)
+    monkeypatch.setattr("server.stores.segment_writer.SEGMENT_BYTES", 3 * BLOCK)
     for each in (ONE, TWO, THREE):
         segments.append([each])
     assert len(files(tmp_path)) == 2
@@ -131,7 +132,7 @@ def test_a_damaged_payload_is_named_and_can_be_written_again(segments: Segments,
     (segment,) = files(tmp_path)
     data = segment.read_bytes()
     segment.write_bytes(data.replace(ONE[1], b"number 0ne"))
-    with pytest.raises(StorageError, match=rf"{segment.name}, byte 8: payload {ONE[0][:12]} is damaged"):
+    with pytest.raises(StorageError, match=rf"{segment.name}, byte {BLOCK}: payload {ONE[0][:12]} is damaged"):
         segments.read(ONE[0])
     segments.append([ONE])
     assert segments.read(ONE[0]) == ONE[1]
@@ -168,23 +169,24 @@ def test_a_segment_of_which_nothing_is_left_goes(
     again.close()
 
 
-@pytest.mark.parametrize("call", ["fdatasync", "pwritev"])
+@pytest.mark.parametrize("call", ["fdatasync", "pwrite"])
 @pytest.mark.parametrize("has_some", [False, True])
 def test_full_disk(
     segments: Segments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, has_some: bool
 ) -> None:
     if has_some:
         segments.append([ONE])
-    real = os.pwritev
+    real = os.pwrite
 
     def fail(descriptor: int, *given: object) -> int:
-        if call == "pwritev" and isinstance(given[1], int) and given[1] < 8:
-            return real(descriptor, *given)  # type: ignore[arg-type]
-        if call == "pwritev":
-            real(descriptor, [b"half of i"], given[1])  # type: ignore[arg-type]
+        if call == "pwrite":
+            data, offset = given
+            if offset == 0:
+                return real(descriptor, data, offset)  # type: ignore[arg-type]
+            real(descriptor, data[: BLOCK // 2], offset)  # type: ignore[index, arg-type]
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(f"{'server.stores.segment_file' if call == 'pwritev' else module.__name__}.os.{call}", fail)
+    monkeypatch.setattr(f"{'server.stores.aligned_file' if call == 'pwrite' else module.__name__}.os.{call}", fail)
     for _ in range(3):
         with pytest.raises(StorageFullError, match="no space left"):
             segments.append([TWO])
@@ -197,6 +199,21 @@ def test_full_disk(
     again = Segments(tmp_path)
     assert again.names() == {TWO[0]} | ({ONE[0]} if has_some else set())
     again.close()
+
+
+def test_what_is_written_together_ends_with_a_block(segments: Segments, tmp_path: Path) -> None:
+    lengths = (1, BLOCK - 2 * HEADER_BYTES, BLOCK - 2 * HEADER_BYTES + 1, BLOCK, 3 * BLOCK + 17)
+    many = named(*(bytes([length % 251]) * length for length in lengths))
+    for each in many:
+        segments.append([each])
+    (segment,) = files(tmp_path)
+    with open(segment, "rb") as file:
+        found = list(records(file.fileno(), 0))
+    assert [each.sha256 for each in found if each.is_live] == [sha256 for sha256, _ in many]
+    assert all(each.offset % BLOCK == 0 for each in found if each.is_live)
+    assert [a.end for a in found[:-1]] == [b.offset for b in found[1:]]
+    assert segment.stat().st_size == found[-1].end
+    assert found[-1].end % BLOCK == 0
 
 
 def test_two_processes_write_side_by_side(segments: Segments, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.stores import segments as module
+from server.stores.aligned_file import BLOCK
 from server.stores.segment_file import header
 from server.stores.segments import Segments
 from shared_models.errors import StorageError
@@ -40,8 +41,9 @@ def test_a_damaged_header_costs_its_own_payload_only(segments: Segments, tmp_pat
 def test_with_its_index_a_damaged_header_costs_nothing(segments: Segments, tmp_path: Path) -> None:
     segments.append([ONE, TWO])
     (segment,) = files(tmp_path)
-    data = segment.read_bytes()
-    segment.write_bytes(data[:20] + b"?" + data[21:])
+    data = bytearray(segment.read_bytes())
+    data[BLOCK + 12] ^= 1  # the first header
+    segment.write_bytes(data)
     assert segments.read(ONE[0]) == ONE[1]
     segments.remove(ONE[0])
     assert (segments.has(ONE[0]), ONE[1] in segment.read_bytes()) == (False, False)
@@ -192,7 +194,7 @@ def test_what_looks_like_a_removed_record_within_a_payload_erases_nothing(segmen
     segments.close()
     (segment,) = files(tmp_path)
     data = bytearray(segment.read_bytes())
-    data[20] ^= 1  # the first header
+    data[BLOCK + 12] ^= 1  # the first header
     segment.write_bytes(data)
     again = reopened(tmp_path, has_index=False)
     assert [again.read(sha256) for sha256, _ in (planted, ONE, TWO)] == [None, ONE[1], TWO[1]]
