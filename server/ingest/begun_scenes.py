@@ -13,6 +13,7 @@ from server.ingest.partials import PartialBounds
 from server.ingest.quotas import VehicleQuotas
 from server.ingest.rates import VehicleRates
 from server.stores.store import PayloadStore
+from shared_models.errors import UpcycleError
 
 _T = TypeVar("_T")
 
@@ -55,8 +56,7 @@ class BegunScenes:
         previous = self._open.get(scene.scene_id)
         to_drop, is_sweep_due = self._admit(scene, previous)
         self._open[scene.scene_id] = scene
-        self.half_sent.open(scene.manifest)
-        scene.is_counted = True
+        self._count(scene)
         try:
             async with scene.lock:
                 if previous is not None:
@@ -109,12 +109,23 @@ class BegunScenes:
         """Half-sent scenes to drop first, and whether a sweep is due; raises where a limit is reached."""
         manifest, counts = scene.manifest, self.half_sent
         self._rates.take(manifest.vehicle_id, manifest.payload_bytes, scene.begun_s)
-        if previous is not None:
-            self._uncount(previous)
-        to_drop = counts.admit(manifest)
-        return to_drop, self._bounds.admit(manifest, counts.open_scenes, counts.open_bytes)
+        was_counted = previous is not None and self._uncount(previous)
+        try:
+            is_sweep_due = self._bounds.admit(manifest, counts.open_scenes, counts.open_bytes)
+            return counts.admit(manifest), is_sweep_due
+        except UpcycleError:
+            if previous is not None and was_counted:  # it stays open
+                self._count(previous)
+            raise
 
-    def _uncount(self, scene: OpenScene) -> None:
-        if scene.is_counted:
-            scene.is_counted = False
-            self.half_sent.close(scene.manifest, scene.held_bytes, self._clock_s())
+    def _count(self, scene: OpenScene) -> None:
+        self.half_sent.open(scene.manifest)
+        scene.is_counted = True
+
+    def _uncount(self, scene: OpenScene) -> bool:
+        """Whether it was counted."""
+        if not scene.is_counted:
+            return False
+        scene.is_counted = False
+        self.half_sent.close(scene.manifest, scene.held_bytes, self._clock_s())
+        return True

@@ -6,10 +6,10 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from protos.policy import Policy
 from protos.report import VehicleReport
@@ -107,16 +107,19 @@ class Intake:
         """
         scene = self._new(manifest)
         self.metrics.chunk_bytes.inc(len(payload))
+
+        def note(taken: Acknowledged) -> None:
+            if taken.was_already_stored:
+                self._begun.give_back(scene, manifest.payload_bytes)
+                self.metrics.scenes_already_stored.inc()
+            else:
+                self._note_stored(scene, scene.begun_s)
+
         async with self._begun.holding(scene) as to_drop:
             room = functools.partial(self._begun.make_room, scene, to_drop)
             arrival = Arrival(scene_id=scene.scene_id, manifest=manifest, payload=payload, make_room=room)
-            taken = await self._wholes.add(arrival)
+            taken = await _noted(self._wholes.add(arrival), note)
         self._begun.forget(scene)
-        if taken.was_already_stored:
-            self._begun.give_back(scene, manifest.payload_bytes)
-            self.metrics.scenes_already_stored.inc()
-        else:
-            self._note_stored(scene, scene.begun_s)
         return taken
 
     async def add_chunk(self, scene: OpenScene, offset: int, data: bytes) -> None:
@@ -143,14 +146,13 @@ class Intake:
             try:
                 partial, rest = scene.take()
                 given = scene.scene_id, scene.manifest, partial, rest
-                stored = await self.in_thread(functools.partial(self._completion.complete, *given), self._finishers)
+                work = self.in_thread(functools.partial(self._completion.complete, *given), self._finishers)
+                return await _noted(work, lambda _: self._note_stored(scene, asked_s))
             except ProtocolError:
                 scene.held_bytes = partial.size
                 raise
             finally:
                 self._begun.forget(scene)
-        self._note_stored(scene, asked_s)
-        return stored
 
     def _note_stored(self, scene: OpenScene, asked_s: float) -> None:
         manifest, metrics = scene.manifest, self.metrics
@@ -272,3 +274,14 @@ class Intake:
         metrics.reported_vehicles.set_function(reports.__len__)
         for name in REPORTED:
             metrics.reported[name].set_function(functools.partial(reports.sums.__getitem__, name))
+
+
+async def _noted(work: Coroutine[Any, Any, _T], note: Callable[[_T], None]) -> _T:
+    """The outcome of `work`, and noted where it has one; when cancelled, for the vehicle is gone, only after both."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: note(done.result()) if not done.cancelled() and not done.exception() else None)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

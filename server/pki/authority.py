@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from server.pki import certificates, files
 from server.pki.identity import Identity, Role, identity_of, is_valid_at
+from server.pki.requests import public_key_of
 from shared_models.errors import ConfigError, NotFoundError, StorageError
 
 _AUTHORITIES, _ISSUED, _RETIRED = "authorities", "issued", "retired"
@@ -195,7 +196,7 @@ class Authority:
     ) -> Path:
         signer = self._signers()[-1]
         key = certificates.make_key()
-        public_key = key.public_key() if request is None else _public_key_of(request)
+        public_key = key.public_key() if request is None else public_key_of(request)
         certificate = certificates.make_certificate(
             public_key, identity, hosts, signer.certificate, self._key(signer), now, days
         )
@@ -287,27 +288,6 @@ def create_authority(folder: Path, name: str, now: datetime, days: int, passphra
     authority = Authority(folder, passphrase)
     authority.rotate_authority(name, now, days)
     return authority
-
-
-def load_request(path: Path) -> x509.CertificateSigningRequest:
-    """The certificate request in `path`, its signature checked.
-
-    Raises:
-        ConfigError: missing, damaged, or not on an elliptic curve.
-    """
-    try:
-        request = x509.load_pem_x509_csr(files.read(path))
-    except ValueError as error:
-        raise ConfigError(f"{path}: expected a certificate request in PEM: {error}") from error
-    _public_key_of(request)
-    return request
-
-
-def _public_key_of(request: x509.CertificateSigningRequest) -> ec.EllipticCurvePublicKey:
-    key = request.public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not request.is_signature_valid:
-        raise ConfigError("certificate request: expected a key on an elliptic curve, and its own valid signature")
-    return key
 
 
 def _is_of(issued: Issued, signers: Sequence[_Signer]) -> bool:

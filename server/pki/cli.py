@@ -53,8 +53,8 @@ def issue(
     csr: RequestOption = None,
 ) -> None:
     """Make the first certificate of a vehicle, operator, auditor or server; prints its folder."""
-    from server.pki.authority import load_request
     from server.pki.identity import parse_identity
+    from server.pki.requests import load_request
 
     request = None if csr is None else load_request(csr)
     typer.echo(_authority(pki).issue(parse_identity(what), _now(), days, host or (), request))
@@ -71,8 +71,8 @@ def rotate(
     ] = False,
 ) -> None:
     """Make a new certificate for the same identity; the old one stays valid until it is revoked or expires."""
-    from server.pki.authority import load_request
     from server.pki.identity import parse_identity
+    from server.pki.requests import load_request
 
     authority = _authority(pki)
     if what == "ca":

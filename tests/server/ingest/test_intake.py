@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -332,3 +333,60 @@ def test_a_damaged_payload_without_a_row_comes_again(store: FilePayloadStore) ->
         intake.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_is_stored_while_its_stream_is_cut_is_counted(
+    store: FilePayloadStore, monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    async def run() -> None:
+        may_go_on, has_begun = threading.Event(), asyncio.Event()
+        loop, intake, scene = asyncio.get_running_loop(), make_intake(store), make_scene()
+        real = intake._completion.row
+
+        def slow(*given: Any) -> StoredScene:
+            loop.call_soon_threadsafe(has_begun.set)
+            assert may_go_on.wait(10)
+            return real(*given)
+
+        monkeypatch.setattr(intake._completion, "row", slow)
+        if is_whole:
+            task = asyncio.create_task(intake.take_whole(scene.manifest, scene.payload))
+        else:
+            opened = await begin(intake, scene)
+            await intake.add_chunk(opened, 0, scene.payload)
+            task = asyncio.create_task(intake.finish(opened))  # type: ignore[arg-type]
+        await has_begun.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert store.has(scene.manifest.payload_sha256)
+        assert intake.metrics.scenes_stored._value.get() == 1
+        assert intake._begun.half_sent.open_scenes == 0
+
+    asyncio.run(run())
+
+
+def test_a_scene_stays_counted_where_its_taking_over_is_refused(
+    store: FilePayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        intake, scene = make_intake(store), make_scene()
+        opened = await begin(intake, scene)
+        counts = intake._begun.half_sent
+
+        def refuse(_: object) -> list[str]:
+            raise ServerUnreachableError("no room")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(counts, "admit", refuse)
+            with pytest.raises(ServerUnreachableError, match="no room"):
+                await begin(intake, scene)
+        assert (counts.open_scenes, counts.open_bytes) == (1, scene.manifest.payload_bytes)
+        await intake.add_chunk(opened, 0, scene.payload)  # and goes on
+        await intake.finish(opened)
+        assert (counts.open_scenes, counts.open_bytes, counts.kept_bytes) == (0, 0, 0)
+
+    asyncio.run(run())

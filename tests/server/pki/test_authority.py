@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from server.pki import files
-from server.pki.authority import Authority, create_authority, load_request
+from server.pki.authority import Authority, create_authority
 from server.pki.certificates import make_key
 from server.pki.identity import parse_identity
+from server.pki.requests import load_request
 from shared_models.errors import ConfigError, NotFoundError
 from tests.fleet_pki import DAY, Fleet, now
 
