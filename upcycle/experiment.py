@@ -64,12 +64,28 @@ def run(
 
 
 @app.command()
-def show(file: FileArgument, data: DataOption = Path("upcycle-data")) -> None:
+def show(
+    file: FileArgument,
+    data: DataOption = Path("upcycle-data"),
+    against: Annotated[
+        str, typer.Option(help="A method: also print how the others differ from it, split by split and seed by seed.")
+    ] = "",
+    picture: Annotated[Path | None, typer.Option(help="Write a picture of all cells to this PNG file.")] = None,
+) -> None:
     """Print the table of what is finished."""
     from server.training.experiment import load_experiment
 
     config, cells = load_experiment(file)
-    _print_table(config, _finished(cells, data / "experiments" / config.name), len(cells))
+    results = _finished(cells, data / "experiments" / config.name)
+    _print_table(config, results, len(cells))
+    if against:
+        _print_differences(config, results, against)
+    if picture is not None:
+        from upcycle.experiment_picture import draw
+
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_bytes(draw(results, config, _is_simulated(cells)))
+        print(f"wrote {picture}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +225,11 @@ def _finished(cells: tuple[Cell, ...], results: Path) -> list[CellResult]:
     return [result for result in found if result is not None]
 
 
+def _is_simulated(cells: tuple[Cell, ...]) -> bool:
+    sides = [side for cell in cells for side in (cell.run().data.labelled, cell.run().data.evaluation) if side]
+    return any(side.dataset.startswith("simulated") for side in sides)
+
+
 def _print_table(config: ExperimentConfig, results: list[CellResult], count: int) -> None:
     from server.training.experiment_table import closed_gaps, summary
 
@@ -227,4 +248,16 @@ def _print_table(config: ExperimentConfig, results: list[CellResult], count: int
             if gaps:
                 row.append(str(gaps.get(method, {}).get(metric, "-")))
         table.add_row(method, *row)
+    Console().print(table)
+
+
+def _print_differences(config: ExperimentConfig, results: list[CellResult], against: str) -> None:
+    from server.training.experiment_table import differences
+
+    table = Table(title=f"difference from {against}; mean ± {config.confidence:.0%} interval (pairs of cells)")
+    table.add_column("method")
+    for metric in config.metrics:
+        table.add_column(metric, justify="right", overflow="fold")
+    for method, estimates in differences(results, config, against).items():
+        table.add_row(method, *(estimates[m].signed() if m in estimates else "-" for m in config.metrics))
     Console().print(table)

@@ -10,6 +10,7 @@ from scipy import stats
 
 from server.training.cell_results import CellResult
 from server.training.experiment import ExperimentConfig
+from shared_models.errors import InvalidValueError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,10 @@ class Estimate:
     def __str__(self) -> str:
         width = "" if math.isnan(self.half_width) else f" ± {self.half_width:.2f}"
         return f"{self.mean:.2f}{width} ({self.count})"
+
+    def signed(self) -> str:
+        """As a difference, with its sign."""
+        return f"{'+' if self.mean >= 0 else ''}{self}"
 
 
 def estimate(values: Sequence[float], confidence: float) -> Estimate:
@@ -64,6 +69,33 @@ def closed_gaps(results: Sequence[CellResult], config: ExperimentConfig) -> dict
                 start, end, own = (float(value) for value in ends if value is not None)
                 gap = 100 * (own - start) / (end - start)
                 found.setdefault(result.method, {}).setdefault(metric, []).append(gap)
+    return {
+        method: {metric: estimate(values, config.confidence) for metric, values in own.items()}
+        for method, own in found.items()
+    }
+
+
+def differences(
+    results: Sequence[CellResult], config: ExperimentConfig, against: str
+) -> dict[str, dict[str, Estimate]]:
+    """Metric - metric of the method `against` by method and metric, the mean over splits and seeds that both have.
+
+    What splits and seeds do to both alike cancels out, which the intervals of the methods themselves contain.
+
+    Raises:
+        InvalidValueError: there is no such method.
+    """
+    names = [method.name for method in config.methods]
+    if against not in names:
+        raise InvalidValueError(f"expected one of the methods {', '.join(names)}, got {against!r}")
+    reference = {(result.split, result.seed): result.numbers for result in results if result.method == against}
+    found: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        other = reference.get((result.split, result.seed), {})
+        for metric in config.metrics:
+            pair = result.numbers.get(metric), other.get(metric)
+            if result.method != against and pair[0] is not None and pair[1] is not None:
+                found.setdefault(result.method, {}).setdefault(metric, []).append(pair[0] - pair[1])
     return {
         method: {metric: estimate(values, config.confidence) for metric, values in own.items()}
         for method, own in found.items()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from shared_models.errors import ConfigError, DatasetError, TrainingDivergedError
+from shared_models.errors import ConfigError, DatasetError, InvalidValueError, TrainingDivergedError
 from tests.small_runs import write_frames, write_run_file
 from upcycle import training_session
 from upcycle.experiment import app
@@ -72,6 +72,24 @@ def test_a_grid_is_filled_and_finished_cells_are_not_run_again(file: Path, tmp_p
     assert len(trained) == 4
     assert again.stdout.count("training") == 0
     assert run("show", file, "--data", data).stdout.splitlines() == again.stdout.splitlines()
+
+
+def test_differences_and_a_picture_on_demand(file: Path, tmp_path: Path, trained) -> None:
+    data, picture = tmp_path / "data", tmp_path / "new/grid.png"
+    run("run", file, "--data", data)
+    shown = run("show", file, "--data", data, "--against", "first", "--picture", picture).stdout
+    assert "difference from first" in shown
+    assert "wrote" in shown
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert isinstance(run("show", file, "--data", data, "--against", "third").exception, InvalidValueError)
+
+
+def test_names_of_metrics_for_people() -> None:
+    from upcycle.experiment_picture import metric_name
+
+    assert metric_name("ap_all/strict/car/3d/moderate") == "car, 3D, strict overlap, moderate"
+    assert metric_name("ap_all/loose/cyclist/bev/all") == "cyclist, from above, loose overlap, all"
+    assert metric_name("waymo/level_1/car/aph") == "waymo/level_1/car/aph"
 
 
 def test_a_grid_that_was_stopped_goes_on_where_it_was(file: Path, tmp_path: Path, trained, monkeypatch) -> None:

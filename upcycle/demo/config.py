@@ -61,7 +61,7 @@ class DemoConfig:
     pretraining_steps: int = 280
     pretraining_rate: float = 0.003
     adaptation_steps: int = 150
-    adaptation_rate: float = 0.003
+    adaptation_rate: float = 0.001
     threads: int = 2
     with_control: bool = True
     own: str = "simulated,domain=usa,sensor=kitti,drives=10,frames_per_drive=10,seed=2"

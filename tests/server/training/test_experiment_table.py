@@ -7,7 +7,7 @@ import pytest
 
 from server.training.cell_results import CellResult
 from server.training.experiment import ExperimentConfig, Variant
-from server.training.experiment_table import closed_gaps, estimate, summary
+from server.training.experiment_table import closed_gaps, differences, estimate, summary
 from shared_models.errors import InvalidValueError
 
 METRIC, OTHER = "ap_all/strict/car/3d/moderate", "ap_all/strict/car/bev/moderate"
@@ -64,3 +64,21 @@ def test_the_closed_gap_of_the_papers_table() -> None:
     assert closed_gaps(results, replace(config, gap_from="")) == {}
     with pytest.raises(InvalidValueError, match="gap_to"):
         replace(config, gap_to="else")
+
+
+def test_differences_are_of_pairs() -> None:
+    """Splits differ by 10, the methods by 1, 2 and 3: mean 2, deviation 1, t(0.975, 2 degrees) = 4.302653."""
+    methods = tuple(Variant(name=name) for name in ("baseline", "upcycling", "oracle"))
+    config = ExperimentConfig(name="x", base="x.toml", metrics=(METRIC, OTHER), methods=methods)
+    results = [cell("baseline", 10.0 * seed, seed) for seed in range(3)]
+    results += [cell("upcycling", 11.0 * seed + 1, seed) for seed in range(3)] + [cell("upcycling", 99.0, seed=7)]
+    (found,) = differences(results, config, "baseline").items()
+    assert found[0] == "upcycling"
+    (of_metric,) = found[1].items()
+    assert of_metric[0] == METRIC
+    assert (of_metric[1].mean, of_metric[1].count) == (2.0, 3)  # the fourth has no pair
+    assert of_metric[1].half_width == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
+    assert of_metric[1].signed() == "+2.00 ± 2.48 (3)"
+    assert differences(results, config, "upcycling")["baseline"][METRIC].signed() == "-2.00 ± 2.48 (3)"
+    with pytest.raises(InvalidValueError, match="expected one of the methods baseline, upcycling, oracle, got 'other'"):
+        differences(results, config, "other")
