@@ -43,6 +43,7 @@ class FilePayloadStore(PayloadStore):
         """
         self.root = root
         self._payloads, self._partials, self._arrived = root / "payloads", root / "partial", root / "arrived"
+        self._folders = {name: self._payloads / name for name in _FOLDERS}
         self._in_use: set[str] = set()  # keys of open partials, guarded by the lock
         self._lock = threading.Lock()
         if not is_read_only:
@@ -82,7 +83,7 @@ class FilePayloadStore(PayloadStore):
     def _paths(self, sha256: str) -> tuple[Path, Path, Path]:
         """Where a payload belongs, where it waits after a power cut, and where older servers put it."""
         check.sha256_hex("payload", "sha256", sha256)
-        folder = self._payloads / sha256[:2]
+        folder = self._folders[sha256[:2]]
         return folder / sha256, self._arrived / sha256, folder / sha256[2:4] / sha256
 
     def open_partial(self, key: str) -> PartialPayload:
@@ -100,8 +101,9 @@ class FilePayloadStore(PayloadStore):
         try:
             self._segments().append([(each.sha256, each.payload) for each in new])
             for each in new:
-                with storage_errors(self._partials / each.key):
-                    (self._partials / each.key).unlink(missing_ok=True)
+                partial = self._partials / each.key
+                with storage_errors(partial):
+                    partial.unlink(missing_ok=True)
         except (StorageError, StorageFullError) as error:
             # What has no room together may have some one by one.
             return [error] if len(new) == 1 else [self.put_together([each])[0] for each in new]
@@ -187,7 +189,8 @@ class FilePayloadStore(PayloadStore):
     @contextmanager
     def hold(self, sha256: str, is_alone: bool = False) -> Iterator[None]:
         # A lock on the payload's folder, which is never removed: it ends with the process, and others see it, too.
-        folder = self._paths(sha256)[0].parent
+        check.sha256_hex("payload", "sha256", sha256)
+        folder = self._folders[sha256[:2]]
         with storage_errors(folder):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
