@@ -173,7 +173,7 @@ class AuditConfig:
         victims=0,
         places=0,
         asked=0,
-        budget=Budget(steps=20_000, seconds=7200.0, scenes=800, queries=100_000),
+        budget=Budget(steps=6000, seconds=14_400.0, scenes=800, queries=100_000),
     )
     measures: MeasureConfig = MeasureConfig()
     intervals: IntervalConfig = IntervalConfig()

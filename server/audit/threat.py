@@ -57,6 +57,10 @@ class Budget:
         check.count("Budget", "scenes", self.scenes, 10**7, 0)
         check.count("Budget", "queries", self.queries, 10**9, 0)
 
+    def steps_of(self, asked: int) -> int:
+        """The steps of an attack whose settings ask for so many; 0 asks for all that there are."""
+        return min(asked, self.steps) if asked else self.steps
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedScene:

@@ -49,7 +49,7 @@ HALF: Final = 0.5
 class DecoderConfig:
     """Training of the paper's decoder.
 
-    steps: of training, at most the threat's budget.
+    steps: of training, at most the threat's budget; 0: all of it.
     windows: windows per step, each from a scene of its own.
     window_cells: side of a window, in voxels.
     tile_cells: side of the parts in which a scene is restored, in voxels; larger ones take less time and more memory.
@@ -62,7 +62,7 @@ class DecoderConfig:
     positions: where a voxel's mean is seen from: "voxel" beside the voxel, "metres" the sensor.
     """
 
-    steps: int = 400
+    steps: int = 0
     windows: int = 1
     window_cells: int = 48
     tile_cells: int = 64
@@ -75,7 +75,7 @@ class DecoderConfig:
     positions: Positions = "voxel"
 
     def __post_init__(self) -> None:
-        check.count("DecoderConfig", "steps", self.steps, 10**8, 1)
+        check.count("DecoderConfig", "steps", self.steps, 10**8, 0)
         check.count("DecoderConfig", "windows", self.windows, 256)
         check.count("DecoderConfig", "window_cells", self.window_cells, 2048, 4)
         check.count("DecoderConfig", "tile_cells", self.tile_cells, 2048, 4)
@@ -118,7 +118,7 @@ class Decoder(ReconstructionAttack):
             network,
             lambda generator: self._loss(restorer, learned, generator),
             OptimiserConfig(learning_rate=self.config.learning_rate, weight_decay=0.0),
-            steps=min(self.config.steps, view.budget.steps),
+            steps=view.budget.steps_of(self.config.steps),
             seconds=view.budget.seconds,
             identity=f"{self.config} {reader} seed {bench.seed}",
             bench=bench,

@@ -36,7 +36,7 @@ class OccupancyConfig:
     """Training of the occupancy decoder.
 
     decoder: its size.
-    steps: of training, one scene each, at most the threat's budget.
+    steps: of training, one scene each, at most the threat's budget; 0: all of it.
     learning_rate: at the top of the one-cycle schedule.
     positive_weight: of an occupied cell in the cross-entropy.
     spread: cells that a scale passes on at most, as a multiple of those that are active in the attacker's own scenes;
@@ -47,7 +47,7 @@ class OccupancyConfig:
     """
 
     decoder: OccupancyDecoderConfig = field(default_factory=OccupancyDecoderConfig)
-    steps: int = 300
+    steps: int = 0
     learning_rate: float = 3e-3
     positive_weight: float = 1.5
     spread: float = 1.5
@@ -56,7 +56,7 @@ class OccupancyConfig:
     threshold_m: float = 0.2
 
     def __post_init__(self) -> None:
-        check.count("OccupancyConfig", "steps", self.steps, 10**8, 1)
+        check.count("OccupancyConfig", "steps", self.steps, 10**8, 0)
         check.number("OccupancyConfig", "learning_rate", self.learning_rate, 1e-9, 1)
         check.number("OccupancyConfig", "positive_weight", self.positive_weight, 1e-3, 1e3)
         check.number("OccupancyConfig", "spread", self.spread, 1, 10)
@@ -95,7 +95,7 @@ class Occupancy(ReconstructionAttack):
             decoder,
             lambda generator: self._loss(decoder, learned, generator),
             OptimiserConfig(learning_rate=self.config.learning_rate),
-            steps=min(self.config.steps, view.budget.steps),
+            steps=view.budget.steps_of(self.config.steps),
             seconds=view.budget.seconds,
             identity=f"{self.config} {reader} seed {bench.seed}",
             bench=bench,

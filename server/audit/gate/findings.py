@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from server.audit.attacks import attacks as known_attacks
+from server.audit.attacks import build
 from server.audit.gate.upload_policy import ANY, EFFORTS, Limit, RequiredAttack, UploadPolicy
 from server.audit.scores import DEFAULT_MEASURES
 from shared_models import guards
+from shared_models.configuration import to_dict
 from shared_models.errors import UpcycleError
 from shared_models.guard import hash_of
 
@@ -143,6 +145,10 @@ def _tried(report: Mapping[str, Any], required: RequiredAttack, policy: UploadPo
     found = [each for each in report["attacks"] if _is_asked_for(each, required)]
     if not found:
         return Finding(what=what, is_passed=False, note="it was not")
+    faults = [_other_settings(each, required) for each in found]
+    found = [each for each, fault in zip(found, faults, strict=True) if not fault]
+    if not found:
+        return Finding(what=what, is_passed=False, note=faults[0], attack=required.attack)
     enough = [each for each in found if each["cost"]["steps"] >= required.least_steps]
     if not enough:
         note = f"with {max(each['cost']['steps'] for each in found)} steps, expected {required.least_steps}"
@@ -150,6 +156,17 @@ def _tried(report: Mapping[str, Any], required: RequiredAttack, policy: UploadPo
     if not policy.is_cut_allowed and all(each["cost"]["is_cut"] for each in enough):
         return Finding(what=what, is_passed=False, note="its time ran out: give it more", attack=required.attack)
     return Finding(what=what, is_passed=True, attack=required.attack)
+
+
+def _other_settings(attack: Mapping[str, Any], required: RequiredAttack) -> str:
+    """In which settings the attack differs from what is required; "" in none. Its steps are asked for apart."""
+    try:
+        wanted = to_dict(build(attack["attack"], required.settings).config)
+        used = to_dict(build(attack["attack"], attack["settings"]).config)
+    except UpcycleError as error:
+        return str(error)
+    differing = sorted(key for key in wanted if key != "steps" and used[key] != wanted[key])
+    return "; ".join(f"{key} was {used[key]}, expected {wanted[key]}" for key in differing)
 
 
 def _is_asked_for(attack: Mapping[str, Any], required: RequiredAttack) -> bool:

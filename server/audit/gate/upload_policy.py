@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from server.audit.scores import direction_of
 from shared_models import guards
@@ -60,11 +60,14 @@ class RequiredAttack:
 
     attack: attack or title as in the report. threat: that it was tried under; "*": any.
     least_steps: of training that it had at least.
+    settings: of the attack, as in an audit file; what is not named here has to be as this version ships it. So no
+        audit passes whose attackers were made weaker by their settings.
     """
 
     attack: str
     threat: str = ANY
     least_steps: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check.count("RequiredAttack", "least_steps", self.least_steps, 10**9, 0)

@@ -50,6 +50,27 @@ def test_the_bound_is_held_against_the_limit(high: float, bound: Any, is_within:
     assert [finding.note for finding in failed] == ([] if is_within else ["its upper bound passes the limit"])
 
 
+@pytest.mark.parametrize(
+    ("used", "wanted", "note"),
+    [
+        ({}, {}, ""),
+        ({"learning_rate": 3e-3, "steps": 7}, {}, ""),  # as shipped; steps are asked for apart
+        ({"learning_rate": 1e-8}, {}, "learning_rate was 1e-08, expected 0.003"),
+        ({"learning_rate": 1e-8}, {"learning_rate": 1e-8}, ""),
+        ({}, {"spread": 2.0}, "spread was 1.5, expected 2.0"),
+        ({"decoder": {"width": 1}}, {}, "decoder was"),
+        ({"later_setting": 1}, {}, "later_setting"),
+    ],
+)
+def test_an_attack_that_was_made_weaker_does_not_count(used: Any, wanted: Any, note: str) -> None:
+    required = RequiredAttack(attack="occupancy", settings=wanted)
+    failed = failures(make_report(attacks=[make_attack(settings=used)]), make_policy(required=(required,)))
+    assert [each.what for each in failed] == (["attack occupancy tried"] if note else [])
+    assert all(note in each.note for each in failed)
+    both = [make_attack(settings=used), make_attack("occupancy, as asked", attack="occupancy", settings=wanted)]
+    assert failures(make_report(attacks=both), make_policy(required=(required,))) == []
+
+
 def test_a_mean_over_the_limit() -> None:
     policy = make_policy(limits=(Limit(measure="f_score_0.2m", most=0.49, bound="mean"),))
     assert only(failures(make_report(), policy)) == ("f_score_0.2m", "its mean passes the limit")
