@@ -51,6 +51,9 @@ def delete(
     stored_from: Annotated[str, typer.Option(metavar="TIME", help="Scenes stored then or later.")] = "",
     stored_until: Annotated[str, typer.Option(metavar="TIME", help="Scenes stored before that.")] = "",
     region: Annotated[str, typer.Option(metavar="NAME", help="Scans taken in this region.")] = "",
+    guard: Annotated[
+        str, typer.Option(help="Scenes that went through exactly this guard on the vehicle; none: through no guard.")
+    ] = "",
     scene: Annotated[list[str] | None, typer.Option(metavar="ID", help="Scene id, or its beginning; repeats.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would go.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -69,11 +72,13 @@ def delete(
     use_stores(catalogue, payloads, s3_endpoint)
     bounds = {"taken_from_ns": taken_from, "taken_until_ns": taken_until,
               "stored_from_ns": stored_from, "stored_until_ns": stored_until}  # fmt: skip
-    is_filtered = bool(vehicle or region or any(bounds.values()))
+    is_filtered = bool(vehicle or region or guard or any(bounds.values()))
     if is_filtered == bool(scene):
-        raise InvalidValueError("delete: give --scene, or else some of --vehicle, --region, --taken-*, --stored-*")
+        raise InvalidValueError(
+            "delete: give --scene, or else some of --vehicle, --region, --guard, --taken-*, --stored-*"
+        )
     with _opened(data, is_writing=not dry_run) as archive:
-        where = None if scene else _filter(archive, data, vehicle, region, bounds)
+        where = None if scene else _filter(archive, data, vehicle, region, guard, bounds)
         plan = deletion.plan_where(archive, where) if where else deletion.plan_scenes(archive, scene or ())
         _warn_without_runs(data)
         _print_plan(plan, as_json, dry_run)
@@ -146,15 +151,19 @@ def verify_log(
         raise typer.Exit(1)
 
 
-def _filter(archive: SceneArchive, data: Path, vehicle: str, region: str, bounds: dict[str, str]) -> SceneFilter:
+def _filter(
+    archive: SceneArchive, data: Path, vehicle: str, region: str, guard: str, bounds: dict[str, str]
+) -> SceneFilter:
     from server.records.times import parse_time_ns
     from server.records.vehicle_names import known_pseudonyms, stored_names
     from server.repositories.repository import SceneFilter
+    from shared_models import guards
 
     times: dict[str, Any] = {name: parse_time_ns(text) for name, text in bounds.items() if text}
     return SceneFilter(
         vehicle_ids=stored_names(archive.catalogue, vehicle, known_pseudonyms(data)) if vehicle else None,
         region=region or None,
+        guard=guards.build(guard).described() if guard else None,
         **times,
     )
 

@@ -17,7 +17,7 @@ from server.repositories.archive import open_archive
 from server.repositories.pseudonym import KEY_VARIABLE, open_pseudonyms
 from server.stores.files import FilePayloadStore
 from server.training.seen_scenes import SeenScenes
-from shared_models.errors import InvalidValueError, NotFoundError
+from shared_models.errors import InvalidValueError, NotFoundError, UnknownNameError
 from tests.loopback import LoopbackServer, make_scene
 from tests.server.ingest.stream_driver import Stream
 
@@ -79,6 +79,25 @@ def test_delete_by(filled: Path, options: tuple[str, ...], kept: list[int]) -> N
     assert "car-" not in done.output
     assert frames(filled) == kept
     assert run("verify-log", "--data", str(filled)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("guard", "kept"), [("none", [1, 2, 3]), ("decoys", [0, 2, 3]), ("decoys,share=0.25", [0, 1, 3])]
+)
+def test_delete_by_guard(data: Path, guard: str, kept: list[int]) -> None:
+    archive = open_archive(data, is_new_allowed=True)
+    for number, through in enumerate(("none", "decoys,share=0.5", "decoys,share=0.25", "")):
+        scene = make_scene(number, size=100)
+        archive._place(scene)
+        archive.catalogue.add(scene.manifest, number, guard=through)
+    archive.close()
+    done = run("delete", "--data", str(data), "--guard", guard, "--yes")
+    assert done.exit_code == 0
+    assert frames(data) == kept
+    assert run("verify-log", "--data", str(data)).exit_code == 0
+    unknown = run("delete", "--data", str(data), "--guard", "shield", "--yes")
+    assert isinstance(unknown.exception, UnknownNameError)
+    assert frames(data) == kept
 
 
 def test_delete_by_id_says_which_checkpoints_learned(filled: Path) -> None:
