@@ -77,7 +77,7 @@ class Newcomers:
         self._reference = None
 
     def look(self, round_number: int) -> StoredScenes:
-        """The stored scenes that may be learned from, in the order they came, after every new one was checked.
+        """The stored scenes that may be learned from, after every new one was checked.
 
         round_number: of the round that they would first be learned from in. A stop leaves the rest for the next look.
 
