@@ -81,6 +81,8 @@ def show(
     if against:
         _print_differences(config, results, against)
     if picture is not None:
+        if not results:
+            raise ConfigError(f"{picture}: no cell of {config.name} is finished, there is nothing to draw")
         from upcycle.experiment_picture import draw
 
         picture.parent.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,7 @@ class BegunScenes:
         self._bounds, self._rates = PartialBounds(store, config, clock_ns), VehicleRates(config.limits)
         self.half_sent = HalfSent(config.limits.vehicle_half_sent_bytes, config.partial_count)
         self._open: dict[str, OpenScene] = {}
+        self._is_sweep_due = False  # said to a scene that was refused: the next one sweeps
 
     @asynccontextmanager
     async def holding(self, scene: OpenScene) -> AsyncIterator[list[str]]:
@@ -111,12 +112,14 @@ class BegunScenes:
         self._rates.take(manifest.vehicle_id, manifest.payload_bytes, scene.begun_s)
         was_counted = previous is not None and self._uncount(previous)
         try:
-            is_sweep_due = self._bounds.admit(manifest, counts.open_scenes, counts.open_bytes)
-            return counts.admit(manifest), is_sweep_due
+            self._is_sweep_due |= self._bounds.admit(manifest, counts.open_scenes, counts.open_bytes)
+            to_drop = counts.admit(manifest)
         except UpcycleError:
             if previous is not None and was_counted:  # it stays open
                 self._count(previous)
             raise
+        is_sweep_due, self._is_sweep_due = self._is_sweep_due, False
+        return to_drop, is_sweep_due
 
     def _count(self, scene: OpenScene) -> None:
         self.half_sent.open(scene.manifest)

@@ -112,7 +112,8 @@ def is_sound(descriptor: int, record: Record) -> bool:
 
 def is_gone(descriptor: int, record: Record) -> bool:
     """Whether nothing is left of a removed payload's bytes. Raises OSError."""
-    return not any(payload_of(descriptor, record))
+    payload = payload_of(descriptor, record)
+    return payload.count(0) == len(payload)
 
 
 def read_at(descriptor: int, length: int, offset: int) -> bytes:

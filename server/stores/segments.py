@@ -115,7 +115,7 @@ class Segments:
         """The hashes of all payloads."""
         if self._is_read_only:
             self._read_unindexed()
-        return self._index.names() | {name for name in self._unindexed if self.has(name)}
+        return self._index.names() | {name for name in list(self._unindexed) if self.has(name)}
 
     def close(self) -> None:
         """Let go of the files."""

@@ -76,6 +76,7 @@ def test_a_grid_is_filled_and_finished_cells_are_not_run_again(file: Path, tmp_p
 
 def test_differences_and_a_picture_on_demand(file: Path, tmp_path: Path, trained) -> None:
     data, picture = tmp_path / "data", tmp_path / "new/grid.png"
+    assert isinstance(run("show", file, "--data", data, "--picture", picture).exception, ConfigError)
     run("run", file, "--data", data)
     shown = run("show", file, "--data", data, "--against", "first", "--picture", picture).stdout
     assert "difference from first" in shown

@@ -20,6 +20,7 @@ _ON_VICTIMS = ("reconstruction", "detector")  # kinds of attacks; the others hav
 _DAY_S = 86_400.0
 _CONFIDENCE = 0.95  # of intervals whose upper end a limit is held against
 _ABOVE = "above_ground/"
+_SOURCE = "on"  # the setting of an attack that looks at what another one has restored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,28 +146,43 @@ def _tried(report: Mapping[str, Any], required: RequiredAttack, policy: UploadPo
     found = [each for each in report["attacks"] if _is_asked_for(each, required)]
     if not found:
         return Finding(what=what, is_passed=False, note="it was not")
-    faults = [_other_settings(each, required) for each in found]
-    found = [each for each, fault in zip(found, faults, strict=True) if not fault]
-    if not found:
-        return Finding(what=what, is_passed=False, note=faults[0], attack=required.attack)
-    enough = [each for each in found if each["cost"]["steps"] >= required.least_steps]
-    if not enough:
-        note = f"with {max(each['cost']['steps'] for each in found)} steps, expected {required.least_steps}"
-        return Finding(what=what, is_passed=False, note=note, attack=required.attack)
-    if not policy.is_cut_allowed and all(each["cost"]["is_cut"] for each in enough):
-        return Finding(what=what, is_passed=False, note="its time ran out: give it more", attack=required.attack)
-    return Finding(what=what, is_passed=True, attack=required.attack)
+    faults = [_weakness(each, required, policy) or _weak_source(each, required, policy, report) for each in found]
+    note = "" if "" in faults else faults[0]
+    return Finding(what=what, is_passed=not note, note=note, attack=required.attack)
 
 
-def _other_settings(attack: Mapping[str, Any], required: RequiredAttack) -> str:
-    """In which settings the attack differs from what is required; "" in none. Its steps are asked for apart."""
+def _weakness(attack: Mapping[str, Any], required: RequiredAttack, policy: UploadPolicy) -> str:
+    """In what an attack falls short of what is required; "" in nothing."""
     try:
-        wanted = to_dict(build(attack["attack"], required.settings).config)
-        used = to_dict(build(attack["attack"], attack["settings"]).config)
+        wanted, used = (
+            to_dict(build(attack["attack"], given).config) for given in (required.settings, attack["settings"])
+        )
     except UpcycleError as error:
         return str(error)
-    differing = sorted(key for key in wanted if key != "steps" and used[key] != wanted[key])
-    return "; ".join(f"{key} was {used[key]}, expected {wanted[key]}" for key in differing)
+    apart = {_SOURCE} | ({"steps"} - required.settings.keys())  # steps have a least number
+    differing = sorted(key for key in wanted.keys() - apart if used[key] != wanted[key])
+    if differing:
+        return "; ".join(f"{key} was {used[key]}, expected {wanted[key]}" for key in differing)
+    if attack["cost"]["steps"] < required.least_steps:
+        return f"with {attack['cost']['steps']} steps, expected {required.least_steps}"
+    if not policy.is_cut_allowed and attack["cost"]["is_cut"]:
+        return "its time ran out: give it more"
+    return ""
+
+
+def _weak_source(
+    attack: Mapping[str, Any], required: RequiredAttack, policy: UploadPolicy, report: Mapping[str, Any]
+) -> str:
+    """What is wrong with the attack at whose scans this one looked; "" is nothing, or that it looks at none."""
+    if _SOURCE not in attack["settings"]:
+        return ""
+    title, name = attack["settings"][_SOURCE], required.settings.get(_SOURCE, "")
+    source = next((each for each in report["attacks"] if each["title"] == title), None)
+    if source is None or (name and source["attack"] != name):
+        return f"it looked at what {title!r} restored, expected the attack {name or 'of that title'}"
+    asked = [each for each in policy.required if each.attack == source["attack"]]
+    faults = [_weakness(source, each, policy) for each in asked or [RequiredAttack(attack=source["attack"])]]
+    return "" if "" in faults else f"it looked at what {title!r} restored: {faults[0]}"
 
 
 def _is_asked_for(attack: Mapping[str, Any], required: RequiredAttack) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from server.audit.attacks import build
 from server.audit.scores import direction_of
 from shared_models import guards
 from shared_models.configuration import from_toml
@@ -60,8 +61,9 @@ class RequiredAttack:
 
     attack: attack or title as in the report. threat: that it was tried under; "*": any.
     least_steps: of training that it had at least.
-    settings: of the attack, as in an audit file; what is not named here has to be as this version ships it. So no
-        audit passes whose attackers were made weaker by their settings.
+    settings: of the attack, as in an audit file, where `attack` is its own name; what is not named here, but for its
+        steps, has to be as this version ships it, so that nobody passes with attackers made weaker. `on` of an attack
+        that looks at another one's scans is that other attack's name; that one must be as the policy requires it.
     """
 
     attack: str
@@ -132,11 +134,14 @@ def load_policy(path: Path) -> UploadPolicy:
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or a value wrong; the message names file and key.
-        UnknownNameError: there is no such guard.
+        UnknownNameError: there is no such guard, or no such attack where settings are given.
     """
     policy = from_toml(UploadPolicy, path)
     try:
         _ = policy.guard_description
+        for required in policy.required:
+            if required.settings:
+                build(required.attack, required.settings)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return policy

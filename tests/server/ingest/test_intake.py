@@ -382,8 +382,10 @@ def test_a_scene_stays_counted_where_its_taking_over_is_refused(
 
         with monkeypatch.context() as patch:
             patch.setattr(counts, "admit", refuse)
+            patch.setattr(intake._begun._bounds, "admit", lambda *_: True)
             with pytest.raises(ServerUnreachableError, match="no room"):
                 await begin(intake, scene)
+        assert intake._begun._is_sweep_due  # which the next one that is let in sees to
         assert (counts.open_scenes, counts.open_bytes) == (1, scene.manifest.payload_bytes)
         await intake.add_chunk(opened, 0, scene.payload)  # and goes on
         await intake.finish(opened)

@@ -139,6 +139,24 @@ def test_readers_look_further_where_the_index_is_stale(segments: Segments, tmp_p
     assert Segments(tmp_path, is_read_only=True).read(ONE[0]) == ONE[1]
 
 
+def test_names_while_another_process_writes(segments: Segments, tmp_path: Path) -> None:
+    """What is found meanwhile, while the names are gone through, does not end it."""
+    many = named(*(f"payload {number}".encode() for number in range(40)))
+    segments.append(many[:20])
+    without_index(tmp_path)
+    reader, real = Segments(tmp_path, is_read_only=True), Segments.has
+    left = iter(many[20:])
+
+    def has_and_append(self: Segments, sha256: str) -> bool:
+        if (each := next(left, None)) is not None:
+            segments.append([each])
+        return real(self, sha256)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Segments, "has", has_and_append)
+        assert reader.names() >= {sha256 for sha256, _ in many[:20]}
+
+
 def test_a_copy_that_cannot_be_read_hides_no_sound_one(segments: Segments, monkeypatch: pytest.MonkeyPatch) -> None:
     segments.append([ONE])
     (first,) = segments._index.places(ONE[0])

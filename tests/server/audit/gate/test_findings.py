@@ -71,6 +71,52 @@ def test_an_attack_that_was_made_weaker_does_not_count(used: Any, wanted: Any, n
     assert failures(make_report(attacks=both), make_policy(required=(required,))) == []
 
 
+def test_steps_count_where_the_policy_names_them() -> None:
+    attack = make_attack(settings={"steps": 1})
+    for settings, note in (({}, []), ({"steps": 5000}, ["steps was 1, expected 5000"])):
+        required = (RequiredAttack(attack="occupancy", settings=settings),)
+        failed = failures(make_report(attacks=[attack]), make_policy(required=required))
+        assert [each.note for each in failed] == note
+
+
+@pytest.mark.parametrize(
+    ("titles", "steps", "note"),
+    [
+        (("occupancy", "detector"), 120, ""),
+        (("my occupancy", "detector"), 120, ""),
+        (("my occupancy", "occupancy"), 120, ""),  # a title proves nothing
+        (("occupancy", "detector"), 99, "with 99 steps, expected 100"),
+    ],
+)
+def test_an_attack_counts_only_with_the_one_that_it_looks_at(titles: tuple[str, str], steps: int, note: str) -> None:
+    """A title is free: "occupancy" may be what another, weaker attack is called."""
+    cost = {"preparing_s": 1.0, "scenes_s": 1.0, "steps": steps, "is_cut": False}
+    real = make_attack(titles[0], attack="occupancy", cost=cost)
+    looking = make_attack(titles[1], attack="detector", settings={"on": titles[0]})
+    required = (
+        RequiredAttack(attack="occupancy", least_steps=100),
+        RequiredAttack(attack="detector", settings={"on": "occupancy"}),
+    )
+    failed = failures(make_report(attacks=[real, looking]), make_policy(required=required))
+    assert [each.what for each in failed] == (["attack occupancy tried", "attack detector tried"] if note else [])
+    assert all(note in each.note for each in failed)
+
+
+def test_a_weak_attack_does_not_pass_under_the_title_of_a_strong_one() -> None:
+    cells = make_attack("occupancy", attack="active_cells")
+    real = make_attack("the real one", attack="occupancy")
+    looking = make_attack("detector", settings={"on": "occupancy"})
+    required = (RequiredAttack(attack="occupancy"), RequiredAttack(attack="detector", settings={"on": "occupancy"}))
+    failed = failures(make_report(attacks=[cells, real, looking]), make_policy(required=required))
+    assert only(failed) == (
+        "attack detector tried",
+        "it looked at what 'occupancy' restored, expected the attack occupancy",
+    )
+    missing = make_attack("detector", settings={"on": "nothing"})
+    (finding,) = failures(make_report(attacks=[real, missing]), make_policy(required=required))
+    assert "'nothing' restored" in finding.note
+
+
 def test_a_mean_over_the_limit() -> None:
     policy = make_policy(limits=(Limit(measure="f_score_0.2m", most=0.49, bound="mean"),))
     assert only(failures(make_report(), policy)) == ("f_score_0.2m", "its mean passes the limit")

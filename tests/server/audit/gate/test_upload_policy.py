@@ -72,3 +72,21 @@ def test_the_policies_of_the_repository(repository: Path, name: str) -> None:
     policy = load_policy(repository / f"deploy/policies/{name}.toml")
     assert policy.name == name
     assert {required.attack for required in policy.required} <= set(attacks.attacks())
+
+
+@pytest.mark.parametrize(
+    ("attack", "settings", "message"),
+    [
+        ("occupancy", "{ stepss = 5 }", "stepss"),
+        ("occupancy", "{ spread = 0.0 }", "spread"),
+        ("a title", "{ spread = 2.0 }", "a title"),
+    ],
+)
+def test_settings_that_no_attack_has_are_refused_at_once(
+    tmp_path: Path, attack: str, settings: str, message: str
+) -> None:
+    text = POLICY.replace('attack = "occupancy"', f'attack = "{attack}"\nsettings = {settings}')
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises((ConfigError, UnknownNameError), match=message):
+        load_policy(path)
