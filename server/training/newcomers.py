@@ -137,7 +137,11 @@ class Newcomers:
             rows = [self._statistics(codecs.decode(payload)) for payload in self._held_out.payloads()]
             self._reference = Reference.of(rows, self._config)
         try:
-            return self._reference.judge(self._statistics(stored.features(number)))
+            features = stored.features(number)
+            values = features.grid.features
+            if values.numel() and bool((values == values.flatten()[0]).all()):
+                return Verdict.unreadable("all features are equal: no backbone makes such")
+            return self._reference.judge(self._statistics(features))
         except (SenderError, StorageError, InvalidValueError) as error:
             return Verdict.unreadable(f"{type(error).__name__}: {str(error)[:200]}")
 

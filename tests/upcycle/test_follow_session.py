@@ -82,6 +82,7 @@ def test_scenes_that_come_between_rounds_are_learned_from_and_poisoned_ones_neve
     decisions = fleet.records.decisions()
     assert decisions[unreadable[0].scene_id].reasons[0]["statistic"].startswith("PayloadError: ")
     assert decisions[bad[0].scene_id].reasons[0]["statistic"].startswith("features/")
+    assert decisions[bad[2].scene_id].reasons[0]["statistic"].startswith("all features are equal")
     kept = [(each.number, each.last_step, each.scenes, each.admitted, each.quarantined) for each in
             fleet.records.rounds()]  # fmt: skip
     assert kept == [(0, 0, 0, 0, 0), (1, 2, 4, 4, 0), (2, 4, 6, 2, 6)]
